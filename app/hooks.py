@@ -1,0 +1,162 @@
+"""What happens around every request, in this order. The counterpart of SvelteKit's `hooks.server.js`."""
+
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.datastructures import Cookie, Headers, MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Refused, error_response
+from app.sessions import Session, SessionManager, is_token
+
+logger = logging.getLogger(__name__)
+
+
+class CrossOriginGuard(ASGIMiddleware):
+    """1. Refuse requests that another site makes a browser send with the visitor's cookie.
+
+    The rules are those of Go 1.25's `http.CrossOriginProtection`. A client that sends neither header is no browser
+    and has no visitor's cookie to abuse. Do not change state in a GET: those pass.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):  # type: ignore[typeddict-item]
+            headers = Headers.from_scope(scope)
+            origin = headers.get("origin")
+            if site := headers.get("sec-fetch-site"):
+                allowed = site in ("same-origin", "none")
+            else:
+                allowed = not origin or urlsplit(origin).netloc == headers.get("host")
+            if not allowed:
+                raise Refused(status_code=403, detail="This request came from another site and was refused.")
+        await next_app(scope, receive, send)
+
+
+class SessionHook(ASGIMiddleware):
+    """2. Load the session before the handler, save it before the response.
+
+    The handler finds it as `request.session`, or as its parameter `session`. Routes with `no_session=True`, or in a
+    router with `opt={"no_session": True}`, never touch it.
+    """
+
+    scopes = (ScopeType.HTTP,)
+    exclude_opt_key = "no_session"
+
+    def __init__(self, sessions: SessionManager) -> None:
+        self.sessions = sessions
+        self.warned = False
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        headers = Headers.from_scope(scope)
+        secure = scope["scheme"] == "https"
+        if not secure:
+            self.warn_of_untrusted_proxy(headers)
+        if scope["method"] == "GET" and "prefetch" in headers.get("sec-purpose", ""):
+            # By the time the visitor follows the link, the copy may show what the session no longer holds.
+            raise Refused(status_code=503, detail="This page is not served ahead of time.")
+
+        # __Host- makes the browser refuse such a cookie from a subdomain or without https (RFC 6265bis, 4.1.3.2).
+        name = "__Host-session" if secure else "session"
+        session = scope["session"] = await self.sessions.start(find_token(headers, name))
+        failure: Exception | None = None
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                add_session_headers(message, session, name, secure)
+            await send(message)
+
+        async def save_first(message: Message) -> None:
+            nonlocal failure
+            if message["type"] == "http.response.start" and keeps_changes(message["status"]):
+                try:
+                    await session.save()
+                except Exception as error:
+                    failure = error
+                    raise  # and so stop whoever is sending a response that must not be sent
+            await send_with_cookie(message)
+
+        try:
+            await next_app(scope, receive, save_first)
+        except Exception:
+            if failure is None:
+                raise
+            # Litestar believes that the response has started and would leave the visitor without any.
+            request: Request[Any, Any, Any] = Request(scope)
+            response = error_response(request, failure)
+            await response.to_asgi_response(app=None, request=request)(scope, receive, send_with_cookie)
+
+    def warn_of_untrusted_proxy(self, headers: Headers) -> None:
+        if not self.warned and headers.get("x-forwarded-proto") == "https":
+            self.warned = True
+            logger.warning(
+                "A proxy says X-Forwarded-Proto: https, but uvicorn does not trust its address, so cookies are sent "
+                "without Secure. Remedy: set FORWARDED_ALLOW_IPS to the proxy's address."
+            )
+
+
+async def provide_session(request: Request[Any, Any, Any]) -> Session:
+    """Hand the very object that is `request.session` to a handler's parameter `session: NamedDependency[Session]`."""
+    session: Session = request.scope["session"]  # type: ignore[assignment]
+    return session
+
+
+def find_token(headers: Headers, name: str) -> str | None:
+    """Return the first value of that cookie that could be a token. Others of the name, garbage too, do no harm."""
+    for header in headers.getall("cookie", []):
+        for pair in header.split(";"):
+            key, _, value = pair.strip(" \t").partition("=")
+            if key == name and is_token(value):
+                return value
+    return None
+
+
+def keeps_changes(status: int) -> bool:
+    """Whether a response means that the handler did its work: not after an error, nor when it refused the body."""
+    return status < 500 and status not in (400, 413, 415)
+
+
+def add_session_headers(message: Message, session: Session, name: str, secure: bool) -> None:
+    """Keep the response out of every cache, and add the cookie if the session was created, rotated or ended."""
+    headers = MutableScopeHeaders.from_message(message)
+    headers["Cache-Control"] = "no-store"
+    headers.extend_header_value("Vary", "Cookie")
+    if session.cookie is not None:
+        value, max_age = session.cookie
+        cookie = Cookie(key=name, value=value, max_age=max_age, path="/", secure=secure, httponly=True, samesite="lax")
+        headers.add("Set-Cookie", cookie.to_header(header=""))
+
+
+async def add_security_headers(message: Message, scope: Scope) -> None:
+    """3. Tell the browser what no page of ours ever needs. Runs for every response, errors included."""
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in SECURITY_HEADERS:
+            headers.add(name, value)
+        if scope["scheme"] == "https":
+            headers.add("Strict-Transport-Security", "max-age=31536000")
+
+
+class HealthCheckFilter(logging.Filter):
+    """Keeps the load balancer's questions out of the access log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, tuple) and len(record.args) > 2 and record.args[2] == "/health")
+
+
+SECURITY_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    # Not `no-referrer`: it would turn the Origin of our own forms into `null`.
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)

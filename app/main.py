@@ -1,0 +1,90 @@
+"""Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`, then `routes.py`."""
+
+import hashlib
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from jinja2 import StrictUndefined
+from litestar import Litestar
+from litestar.datastructures import CacheControlHeader
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.static_files import create_static_files_router
+from litestar.template import TemplateConfig
+
+from app import routes
+from app.errors import error_response
+from app.hooks import CrossOriginGuard, HealthCheckFilter, SessionHook, add_security_headers, provide_session
+from app.sessions import SessionManager
+from app.settings import PROJECT, BadSetting, Settings, open_store
+
+STATIC = PROJECT / "static"
+MAX_BODY_SIZE = 512 * 1024  # bytes: enough for the longest quote, percent-encoded in a form
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Return the app with these settings. Raises BadSetting if the session store cannot be used."""
+    sessions = SessionManager(
+        open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
+    )
+    # The address of a static file changes with the files, so a browser may keep each for ever.
+    static_path = f"/static/{_fingerprint()}"
+
+    @asynccontextmanager
+    async def close_store(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await sessions.store.close()
+
+    def add_globals(engine: JinjaTemplateEngine) -> None:
+        engine.engine.undefined = StrictUndefined
+        engine.engine.globals |= {
+            "static": lambda name: f"{static_path}/{name}",
+            "destroy_delay": settings.destroy_delay,
+        }
+
+    return Litestar(
+        route_handlers=[
+            routes.pages,
+            routes.without_session,
+            create_static_files_router(
+                static_path,
+                [STATIC],
+                cache_control=CacheControlHeader(max_age=31_536_000, public=True, immutable=True),
+                opt={"no_session": True},
+            ),
+        ],
+        middleware=[CrossOriginGuard(), SessionHook(sessions)],
+        before_send=[add_security_headers],
+        dependencies={
+            "session": Provide(provide_session),
+            "sessions": Provide(lambda: sessions, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+        },
+        exception_handlers={HTTPException: error_response, Exception: error_response},
+        template_config=TemplateConfig(
+            directory=PROJECT / "templates", engine=JinjaTemplateEngine, engine_callback=add_globals
+        ),
+        request_max_body_size=MAX_BODY_SIZE,
+        lifespan=[close_store],
+        openapi_config=None,
+    )
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(STATIC)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
+
+try:
+    app = create_app(Settings.from_environment())
+except BadSetting as error:
+    print(f"Cannot start: {error}", file=sys.stderr)
+    sys.exit(3)  # uvicorn's code for a failed start: with several workers, the parent gives up too

@@ -1,0 +1,121 @@
+"""The pages and what can be done on them. One handler a route, in the order in which a visitor meets them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+from litestar import HttpMethod, MediaType, Request, Response, Router, post, put, route
+from litestar.di import NamedDependency
+from litestar.response import Redirect, Stream, Template
+
+from app.errors import Refused, wants_fragment, wants_page
+from app.sessions import Session, SessionManager
+from app.settings import Settings
+
+DEFAULT_QUOTE = "initial quote"
+MAX_QUOTE_SIZE = 65_536  # bytes of UTF-8
+PAGE = [HttpMethod.GET, HttpMethod.HEAD]
+
+
+@route("/", http_method=PAGE)
+async def quote_page(session: NamedDependency[Session]) -> Template:
+    """Show the quote. Reading a session, or its absence, stores nothing."""
+    return Template("quote.html", context={"quote": session.get("quote", DEFAULT_QUOTE)})
+
+
+@put("/session/quote/update")
+async def update_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any]:
+    """Store the quote that a script (text/plain) or htmx (the page's form) sends."""
+    is_form = request.content_type[0] == "application/x-www-form-urlencoded"
+    session["quote"] = await read_quote(request)
+    if is_form:
+        return Template("fragments/saved.html")
+    return Response(session["quote"], media_type=MediaType.TEXT)
+
+
+@post("/session/quote/update")
+async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Redirect:
+    """Store the quote that the page's form sends where there is no JavaScript."""
+    session["quote"] = await read_quote(request, "application/x-www-form-urlencoded")
+    return Redirect("/", status_code=303)
+
+
+@route("/manage", http_method=PAGE)
+async def manage_page(session: NamedDependency[Session], sessions: NamedDependency[SessionManager]) -> Template:
+    """Show the session to its owner: everything about it but the token."""
+    return Template(
+        "manage.html",
+        context={
+            "exists": session.id is not None,
+            "id": session.id,
+            "created_at": _utc(session.created_at),
+            "expires_at": _utc(session.expires_at),
+            "store": type(sessions.store).__name__,
+        },
+    )
+
+
+@post("/session/destroy", status_code=200)
+async def destroy_session(
+    request: Request[Any, Any, Any], session: NamedDependency[Session], settings: NamedDependency[Settings]
+) -> Response[Any]:
+    """End the session at once, then be slow to say so. The delay stands for the slow part of a real logout."""
+    await session.destroy()
+    if wants_fragment(request):
+        body = slowly("<p>Done.</p>", settings.destroy_delay)
+        return Stream(body, media_type=MediaType.HTML, headers={"HX-Trigger": "session-destroyed"})
+    if wants_page(request):
+        return Redirect("/manage", status_code=303)
+    return Stream(slowly("Session destroyed.", settings.destroy_delay), media_type=MediaType.TEXT)
+
+
+@route("/health", http_method=PAGE)
+async def health(sessions: NamedDependency[SessionManager]) -> Response[str]:
+    """Say whether the store answers, to those who watch the app. Raises StoreUnavailable, which becomes a 503."""
+    await sessions.ask(sessions.store.check(), seconds=1.0)
+    return Response("OK\n", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
+
+
+pages = Router("/", route_handlers=[quote_page, update_quote, submit_quote, manage_page, destroy_session])
+without_session = Router("/", route_handlers=[health], opt={"no_session": True})
+
+
+async def read_quote(request: Request[Any, Any, Any], *media_types: str) -> str:
+    """Return the quote that the body holds, with LF as line ending.
+
+    Raises Refused: 400 for what is no text or has no field `quote`, 413 for too much of it, 415 for other media types.
+    """
+    media_type, options = request.content_type
+    if media_type not in (media_types or ("text/plain", "application/x-www-form-urlencoded")):
+        raise Refused(status_code=415, detail="Send the quote as text/plain or as a form field.")
+    if options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise Refused(status_code=415, detail="Send the quote in UTF-8.")
+    try:
+        text = (await request.body()).decode()
+        if media_type == "application/x-www-form-urlencoded":
+            fields = parse_qs(text, keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=100)
+            (text,) = fields["quote"]
+    except UnicodeDecodeError:
+        raise Refused(status_code=400, detail="The quote is no valid UTF-8. Nothing was saved.") from None
+    except (ValueError, KeyError):
+        raise Refused(status_code=400, detail="The form needs one field named quote. Nothing was saved.") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # From here on, an error page can give the text back to whoever wrote it.
+    request.state.submitted_quote = text
+    if "\0" in text:
+        raise Refused(status_code=400, detail="The quote holds a NUL character, which no page can show. Nothing was saved.")
+    if (size := len(text.encode())) > MAX_QUOTE_SIZE:
+        detail = f"The quote is too long: {size:,} bytes, of {MAX_QUOTE_SIZE:,} at the most. Nothing was saved."
+        raise Refused(status_code=413, detail=detail)
+    return text
+
+
+async def slowly(text: str, seconds: float) -> AsyncIterator[str]:
+    await asyncio.sleep(seconds)
+    yield text
+
+
+def _utc(instant: float | None) -> datetime | None:
+    return None if instant is None else datetime.fromtimestamp(instant, UTC)

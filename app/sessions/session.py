@@ -1,0 +1,290 @@
+"""One visitor's session: what handlers read, change, rotate and destroy."""
+
+import dataclasses
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Coroutine, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .record import Record, is_json, same
+from .store import StoreUnavailable
+
+if TYPE_CHECKING:
+    from .manager import SessionManager
+
+T = TypeVar("T")
+
+MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
+
+logger = logging.getLogger(__name__)
+
+
+class SessionEnded(Exception):
+    """The session was destroyed, rotated or expired while a request that wanted to change it was under way."""
+
+
+class SessionTooLarge(Exception):
+    """The session would take more than `MAX_RECORD_SIZE` bytes in the store."""
+
+
+class InvalidValue(TypeError):
+    """A value that JSON cannot hold was put into the session. The message names its key."""
+
+
+def is_token(text: str) -> bool:
+    """Whether a cookie's value could be one of our tokens at all."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{43}", text) is not None
+
+
+def new_token() -> str:
+    """32 bytes from the system's secure random source, in base64url: 43 characters (ASVS 7.2.3)."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(token: str) -> str:
+    """The id under which the store knows a token. Who reads the store or the logs cannot make a cookie of it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Session(MutableMapping[str, Any]):
+    """A dict of JSON values that belongs to one visitor and is kept in the store between requests.
+
+    Reading creates nothing: a visitor has a session from the first value that is stored in it. Changes are found by
+    value when the response is about to start, nested ones too, so there is no flag to set. They are merged by key into
+    what the store holds by then: two requests that change different keys both keep their change.
+
+    If the store failed when the session was to be loaded, every use of it raises `StoreUnavailable`.
+    """
+
+    def __init__(self, manager: "SessionManager") -> None:
+        self._manager = manager
+        self._token: str | None = None
+        self._raw: bytes | None = None  # what the store held when we last looked; None: there is no session
+        self._record: Record | None = None  # the same, decoded; its values are the live ones
+        self._values: dict[str, Any] = {}
+        self._failure: StoreUnavailable | None = None
+        self._corrupt_id: str | None = None
+        self._cookie: tuple[str, int] | None = None
+        self._patience = manager.patience  # seconds that this request may still wait for the store
+
+    # What is in it
+
+    def __getitem__(self, key: str) -> Any:
+        return self._usable_values()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Raises `InvalidValue`, and changes nothing, if JSON cannot hold the key or the value."""
+        if not isinstance(key, str) or not is_json(key):
+            raise InvalidValue(f"session[{key!r}]: the key has to be a str")
+        _require_json(key, value)
+        self._usable_values()[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._usable_values()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._usable_values())
+
+    def __len__(self) -> int:
+        return len(self._usable_values())
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id}>"  # without its values, for reprs end up in logs
+
+    # What is known about it
+
+    @property
+    def id(self) -> str | None:
+        """The SHA-256 of the token in hex: safe to log, useless to steal. None while nothing is stored."""
+        return digest(self._token) if self._token else None
+
+    @property
+    def created_at(self) -> float | None:
+        """Unix time in seconds; None while nothing is stored."""
+        return self._record.created_at if self._record else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """The end of the absolute lifetime, a Unix time in seconds; None while nothing is stored."""
+        return self._record.expires_at if self._record else None
+
+    @property
+    def remaining(self) -> float:
+        """What is left of the absolute lifetime, in seconds; 0 while nothing is stored."""
+        return max(0.0, self._record.expires_at - time.time()) if self._record else 0.0
+
+    @property
+    def cookie(self) -> tuple[str, int] | None:
+        """The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie.
+
+        None, as it nearly always is, means that the response must not mention the cookie.
+        """
+        return self._cookie
+
+    # What happens to it, in the order of its life
+
+    async def resume(self, token: str) -> None:
+        """Load the session that belongs to the token. An unknown, expired or corrupt one counts as none."""
+        try:
+            raw = await self._ask(self._manager.store.load(digest(token)))
+        except StoreUnavailable as failure:
+            self._failure = failure  # raised where the session is used: what needs no session works without the store
+            return
+        if raw is None:
+            return
+        try:
+            record = Record.decode(raw)
+        except ValueError as error:
+            self._corrupt_id = digest(token)
+            logger.warning("Session %s is corrupt and counts as none: %s", self._corrupt_id, error)
+            return
+        if record.is_alive(time.time()):
+            self._token = token
+            self._hold(raw, record)
+            await self._renew(record)
+
+    async def save(self) -> None:
+        """Store what was changed, in one atomic step. The hook calls it before the response starts.
+
+        Raises `SessionEnded`, `SessionTooLarge`, `InvalidValue` (for a nested value) or `StoreUnavailable`, and then
+        nothing was saved. Call it earlier only if you must: objects taken out of the session before are then strangers.
+        """
+        changed, removed = self._changes()
+        if not changed and not removed:
+            return
+        if self._record is None:
+            await self._create()
+            return
+        while not await self._replace(self._record):
+            await self._rebase(changed, removed)
+
+    async def rotate(self) -> None:
+        """Give the same data a new token; the old one is dead when this returns.
+
+        Call it wherever a visitor gains or loses rights, at login above all: else whoever planted the old token would
+        gain them too (session fixation; ASVS 7.2.4). The lifetime is not extended. Without a session it does nothing,
+        since the first save makes a fresh token anyway.
+
+        Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
+        """
+        self._usable_values()
+        while self._raw is not None and self._record is not None and self._token is not None:
+            # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
+            token = await self._insert(self._raw, self._record.deadline)
+            if await self._ask(self._manager.store.delete(digest(self._token), self._raw)):
+                self._manager.ended(digest(self._token), "rotated")
+                self._token = token
+                self._cookie = (token, int(self.remaining))
+                return
+            await self._ask(self._manager.store.delete(digest(token)))
+            await self._rebase(*self._changes())
+
+    async def destroy(self) -> None:
+        """End the session in the store, at once; without one, do nothing. A write after it starts a new session.
+
+        Raises `StoreUnavailable`, and then the session lives on.
+        """
+        self._usable_values()
+        # Only who ended the session deletes the cookie: later, it may already be that of the session's successor.
+        if self._token and await self._ask(self._manager.store.delete(digest(self._token))):
+            self._manager.ended(digest(self._token), "destroyed")
+            self._cookie = ("", 0)
+        self._token = self._raw = self._record = None
+        self._values = {}
+
+    # How it is done
+
+    def _usable_values(self) -> dict[str, Any]:
+        if self._failure:
+            raise self._failure
+        return self._values
+
+    def _hold(self, raw: bytes, record: Record) -> None:
+        self._raw, self._record, self._values = raw, record, record.values
+
+    def _changes(self) -> tuple[dict[str, Any], set[str]]:
+        """What differs from what the store held: the keys with a new value, and those that are gone."""
+        before: dict[str, Any] = {}
+        if self._record and self._raw:
+            try:
+                if self._record.encode() == self._raw:
+                    return {}, set()
+            except (TypeError, ValueError, RecursionError):
+                pass  # below, where the key can be named
+            before = Record.decode(self._raw).values
+        for key, value in self._values.items():
+            _require_json(key, value)
+        changed = {key: value for key, value in self._values.items() if key not in before or not same(before[key], value)}
+        return changed, before.keys() - self._values.keys()
+
+    async def _create(self) -> None:
+        now = time.time()
+        expires_at = now + self._manager.lifetime
+        record = Record(now, expires_at, self._manager.deadline(expires_at, now), self._values)
+        raw = _encode(record)
+        self._token = await self._insert(raw, record.deadline)
+        self._hold(raw, record)
+        self._cookie = (self._token, self._manager.lifetime)
+        if self._corrupt_id:
+            await self._ask(self._manager.store.delete(self._corrupt_id))
+
+    async def _insert(self, raw: bytes, deadline: float) -> str:
+        token = new_token()
+        if not await self._ask(self._manager.store.create(digest(token), raw, deadline)):
+            raise StoreUnavailable("the store says that it has a session under a token that was just made")
+        return token
+
+    async def _replace(self, record: Record) -> bool:
+        """Write the live values, unless the store holds something else by now, or the session has expired."""
+        now = time.time()
+        if not (record.is_alive(now) and self._raw and self._token):
+            return False
+        record = dataclasses.replace(record, deadline=self._manager.deadline(record.expires_at, now))
+        raw = _encode(record)
+        if not await self._ask(self._manager.store.replace(digest(self._token), self._raw, raw, record.deadline)):
+            return False
+        self._hold(raw, record)
+        return True
+
+    async def _rebase(self, changed: dict[str, Any], removed: set[str]) -> None:
+        """Look at what the store holds now, and make our changes to that."""
+        raw = await self._ask(self._manager.store.load(self.id or ""))
+        try:
+            record = Record.decode(raw) if raw else None
+        except ValueError:
+            record = None
+        if not raw or not record or not record.is_alive(time.time()):
+            raise SessionEnded
+        values = {key: value for key, value in record.values.items() if key not in removed} | changed
+        self._hold(raw, dataclasses.replace(record, values=values))
+
+    async def _renew(self, record: Record) -> None:
+        """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
+        if not self._manager.renewal_is_due(record, time.time()):
+            return
+        try:
+            await self._replace(record)
+        except (StoreUnavailable, SessionTooLarge) as failure:
+            logger.warning("Session %s could not be renewed: %s", self.id, failure)
+
+    async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
+        started = time.monotonic()
+        try:
+            return await self._manager.ask(operation, self._patience)
+        finally:
+            self._patience -= time.monotonic() - started
+
+
+def _require_json(key: str, value: Any) -> None:
+    if not is_json(value):
+        raise InvalidValue(f"session[{key!r}]: a {type(value).__name__} that JSON cannot hold, or not unchanged")
+
+
+def _encode(record: Record) -> bytes:
+    raw = record.encode()
+    if len(raw) > MAX_RECORD_SIZE:
+        raise SessionTooLarge(f"{len(raw)} bytes, of {MAX_RECORD_SIZE} at the most")
+    return raw

@@ -1,0 +1,84 @@
+"""The settings: read from the environment once, at start, and refused there if they are wrong."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.sessions import Store, StoreUnavailable
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
+
+
+class BadSetting(ValueError):
+    """A setting that cannot be used. The message names the variable and shows a value that works."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See `.env.example` for what each one means; times are in seconds."""
+
+    session_store: str = DEFAULT_STORE
+    session_lifetime: int = 604_800
+    session_idle_timeout: int | None = None
+    destroy_delay: float = 3.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises BadSetting. A variable that is set to nothing counts as not set."""
+        given = {name: environment[name].strip() for name in environment if environment[name].strip()}
+        idle_timeout = given.get("SESSION_IDLE_TIMEOUT")
+        return cls(
+            session_store=given.get("SESSION_STORE", DEFAULT_STORE),
+            session_lifetime=_seconds("SESSION_LIFETIME", given.get("SESSION_LIFETIME", "604800")),
+            session_idle_timeout=_seconds("SESSION_IDLE_TIMEOUT", idle_timeout) if idle_timeout else None,
+            destroy_delay=_delay("DESTROY_DELAY", given.get("DESTROY_DELAY", "3")),
+        )
+
+
+def _seconds(name: str, text: str) -> int:
+    # Ten years: beyond it lies a slip of the finger, and far beyond it dates that cannot be shown.
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:12]) <= 315_360_000):
+        raise BadSetting(f"{name}={text!r} is no number of seconds from 1 to 315360000. A good value: {name}=604800")
+    return int(text)
+
+
+def _delay(name: str, text: str) -> float:
+    try:
+        delay = float(text)
+    except ValueError:
+        delay = -1.0
+    if not 0 <= delay <= 60:
+        raise BadSetting(f"{name}={text!r} is no number of seconds from 0 to 60. A good value: {name}=3")
+    return delay
+
+
+def open_store(url: str) -> Store:
+    """Return the store that SESSION_STORE names. Raises BadSetting if it cannot work.
+
+    Each store's module is imported only where it is used, and so is what that module depends on.
+    """
+    if url == "memory://":
+        from app.sessions.memory import MemoryStore
+
+        return MemoryStore()
+    if url.startswith("sqlite:///") and not url.endswith("/"):
+        from app.sessions.sqlite import SQLiteStore
+
+        path = PROJECT / url.removeprefix("sqlite:///")
+        if url == DEFAULT_STORE:
+            path.parent.mkdir(exist_ok=True)
+        store = SQLiteStore(path)
+        try:
+            store.verify()
+        except StoreUnavailable as error:
+            raise BadSetting(
+                f"SESSION_STORE={url}: {error}. The folder has to exist, and folder and file have to be writable for "
+                f"the user that runs the app. Try: mkdir -p {path.parent}"
+            ) from error
+        return store
+    raise BadSetting(
+        f"SESSION_STORE={url!r} names no session store. Good values: SESSION_STORE=memory://, "
+        f"SESSION_STORE={DEFAULT_STORE} (below the project), SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3"
+    )
