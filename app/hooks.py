@@ -2,7 +2,6 @@
 
 import logging
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.datastructures import Cookie, Headers, MutableScopeHeaders
@@ -32,7 +31,7 @@ class CrossOriginGuard(ASGIMiddleware):
             if site := headers.get("sec-fetch-site"):
                 allowed = site in ("same-origin", "none")
             else:
-                allowed = not origin or urlsplit(origin).netloc == headers.get("host")
+                allowed = not origin or origin.partition("://")[2] == (headers.get("host") or None)
             if not allowed:
                 raise Refused(status_code=403, detail="This request came from another site and was refused.")
         await next_app(scope, receive, send)
@@ -146,7 +145,8 @@ class HealthCheckFilter(logging.Filter):
     """Keeps the load balancer's questions out of the access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (isinstance(record.args, tuple) and len(record.args) > 2 and record.args[2] == "/health")
+        # uvicorn's arguments: the client's address, method, path with query, HTTP version, status
+        return not (isinstance(record.args, tuple) and str(record.args[2]).partition("?")[0] == "/health")
 
 
 SECURITY_HEADERS = (

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
-from litestar.datastructures import CacheControlHeader
+from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> Litestar:
         ),
         request_max_body_size=MAX_BODY_SIZE,
         lifespan=[close_store],
+        state=State({"sessions": sessions}),
         openapi_config=None,
     )
 
@@ -86,5 +87,5 @@ logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
 try:
     app = create_app(Settings.from_environment())
 except BadSetting as error:
-    print(f"Cannot start: {error}", file=sys.stderr)
+    sys.stderr.write(f"Cannot start: {error}\n")
     sys.exit(3)  # uvicorn's code for a failed start: with several workers, the parent gives up too

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from litestar import HttpMethod, MediaType, Request, Response, Router, post, put, route
 from litestar.di import NamedDependency
+from litestar.exceptions import InternalServerException
 from litestar.response import Redirect, Stream, Template
 
 from app.errors import Refused, wants_fragment, wants_page
@@ -93,7 +94,11 @@ async def read_quote(request: Request[Any, Any, Any], *media_types: str) -> str:
     if options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise Refused(status_code=415, detail="Send the quote in UTF-8.")
     try:
-        text = (await request.body()).decode()
+        body = await request.body()
+    except InternalServerException:  # how Litestar says that the client has hung up: nothing of ours has failed
+        raise Refused(status_code=400, detail="The upload was not finished.") from None
+    try:
+        text = body.decode()
         if media_type == "application/x-www-form-urlencoded":
             fields = parse_qs(text, keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=100)
             (text,) = fields["quote"]
@@ -105,7 +110,7 @@ async def read_quote(request: Request[Any, Any, Any], *media_types: str) -> str:
     # From here on, an error page can give the text back to whoever wrote it.
     request.state.submitted_quote = text
     if "\0" in text:
-        raise Refused(status_code=400, detail="The quote holds a NUL character, which no page can show. Nothing was saved.")
+        raise Refused(status_code=400, detail="The quote holds U+0000, which no page can show. Nothing was saved.")
     if (size := len(text.encode())) > MAX_QUOTE_SIZE:
         detail = f"The quote is too long: {size:,} bytes, of {MAX_QUOTE_SIZE:,} at the most. Nothing was saved."
         raise Refused(status_code=413, detail=detail)

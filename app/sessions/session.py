@@ -1,6 +1,5 @@
 """One visitor's session: what handlers read, change, rotate and destroy."""
 
-import dataclasses
 import hashlib
 import logging
 import re
@@ -8,6 +7,8 @@ import secrets
 import time
 from collections.abc import Coroutine, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from .record import Record, is_json, same
 from .store import StoreUnavailable
@@ -56,7 +57,7 @@ class Session(MutableMapping[str, Any]):
     value when the response is about to start, nested ones too, so there is no flag to set. They are merged by key into
     what the store holds by then: two requests that change different keys both keep their change.
 
-    If the store failed when the session was to be loaded, every use of it raises `StoreUnavailable`.
+    If the store failed when the session was to be loaded, every use of it raises that `StoreUnavailable`.
     """
 
     def __init__(self, manager: "SessionManager") -> None:
@@ -92,23 +93,27 @@ class Session(MutableMapping[str, Any]):
         return len(self._usable_values())
 
     def __repr__(self) -> str:
-        return f"<Session {self.id}>"  # without its values, for reprs end up in logs
+        # Without its values, for reprs end up in logs.
+        return f"<Session {digest(self._token) if self._token else 'not stored'}>"
 
     # What is known about it
 
     @property
     def id(self) -> str | None:
         """The SHA-256 of the token in hex: safe to log, useless to steal. None while nothing is stored."""
+        self._require_usable()
         return digest(self._token) if self._token else None
 
     @property
     def created_at(self) -> float | None:
         """Unix time in seconds; None while nothing is stored."""
+        self._require_usable()
         return self._record.created_at if self._record else None
 
     @property
     def expires_at(self) -> float | None:
         """The end of the absolute lifetime, a Unix time in seconds; None while nothing is stored."""
+        self._require_usable()
         return self._record.expires_at if self._record else None
 
     @property
@@ -170,7 +175,7 @@ class Session(MutableMapping[str, Any]):
 
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
         """
-        self._usable_values()
+        self._require_usable()
         while self._raw is not None and self._record is not None and self._token is not None:
             # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
             token = await self._insert(self._raw, self._record.deadline)
@@ -187,7 +192,7 @@ class Session(MutableMapping[str, Any]):
 
         Raises `StoreUnavailable`, and then the session lives on.
         """
-        self._usable_values()
+        self._require_usable()
         # Only who ended the session deletes the cookie: later, it may already be that of the session's successor.
         if self._token and await self._ask(self._manager.store.delete(digest(self._token))):
             self._manager.ended(digest(self._token), "destroyed")
@@ -197,9 +202,12 @@ class Session(MutableMapping[str, Any]):
 
     # How it is done
 
-    def _usable_values(self) -> dict[str, Any]:
+    def _require_usable(self) -> None:
         if self._failure:
             raise self._failure
+
+    def _usable_values(self) -> dict[str, Any]:
+        self._require_usable()
         return self._values
 
     def _hold(self, raw: bytes, record: Record) -> None:
@@ -213,11 +221,13 @@ class Session(MutableMapping[str, Any]):
                 if self._record.encode() == self._raw:
                     return {}, set()
             except (TypeError, ValueError, RecursionError):
-                pass  # below, where the key can be named
+                pass  # a nested value that is not JSON: found again below, where its key can be named
             before = Record.decode(self._raw).values
+        changed = {}
         for key, value in self._values.items():
             _require_json(key, value)
-        changed = {key: value for key, value in self._values.items() if key not in before or not same(before[key], value)}
+            if key not in before or not same(before[key], value):
+                changed[key] = value
         return changed, before.keys() - self._values.keys()
 
     async def _create(self) -> None:
@@ -242,7 +252,7 @@ class Session(MutableMapping[str, Any]):
         now = time.time()
         if not (record.is_alive(now) and self._raw and self._token):
             return False
-        record = dataclasses.replace(record, deadline=self._manager.deadline(record.expires_at, now))
+        record = msgspec.structs.replace(record, deadline=self._manager.deadline(record.expires_at, now))
         raw = _encode(record)
         if not await self._ask(self._manager.store.replace(digest(self._token), self._raw, raw, record.deadline)):
             return False
@@ -259,7 +269,7 @@ class Session(MutableMapping[str, Any]):
         if not raw or not record or not record.is_alive(time.time()):
             raise SessionEnded
         values = {key: value for key, value in record.values.items() if key not in removed} | changed
-        self._hold(raw, dataclasses.replace(record, values=values))
+        self._hold(raw, msgspec.structs.replace(record, values=values))
 
     async def _renew(self, record: Record) -> None:
         """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
@@ -280,7 +290,7 @@ class Session(MutableMapping[str, Any]):
 
 def _require_json(key: str, value: Any) -> None:
     if not is_json(value):
-        raise InvalidValue(f"session[{key!r}]: a {type(value).__name__} that JSON cannot hold, or not unchanged")
+        raise InvalidValue(f"session[{key!r}]: JSON cannot hold this {type(value).__name__}, or would change it")
 
 
 def _encode(record: Record) -> bytes:

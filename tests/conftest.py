@@ -1,0 +1,99 @@
+"""Fixtures. For tests of your own pages you need one: `client_with`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from app.main import create_app
+from app.sessions import SessionManager
+from app.settings import Settings
+from tests.support import Server
+
+STORES = ["memory", "sqlite"]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=STORES)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store, once for each kind of store."""
+    return {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/sessions.sqlite3"}[request.param]
+
+
+@pytest.fixture
+def sessions(app: Litestar) -> SessionManager:
+    manager: SessionManager = app.state.sessions
+    return manager
+
+
+@pytest.fixture
+def app(store_url: str) -> Litestar:
+    return create_app(Settings(session_store=store_url, destroy_delay=0))
+
+
+@pytest.fixture
+async def client_with(
+    app: Litestar, sessions: SessionManager
+) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """Make clients whose session holds what you choose.
+
+    async def test_my_page(client_with):
+        client = await client_with(quote="Mine.")
+        assert "Mine." in (await client.get("/")).text
+    """
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.lifespan())
+
+        async def make(**values: Any) -> httpx.AsyncClient:
+            transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+            client = httpx.AsyncClient(transport=transport, base_url="http://testserver")
+            await stack.enter_async_context(client)
+            if values:
+                session = await sessions.start(None)
+                session.update(values)
+                await session.save()
+                assert session.cookie
+                client.cookies["session"] = session.cookie[0]
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start servers of one's own: `start_server(workers=2, environment={"DESTROY_DELAY": "3"})`."""
+    servers: list[Server] = []
+
+    def start(**options: Any) -> Server:
+        options.setdefault("folder", tmp_path_factory.mktemp("server"))
+        servers.append(Server(**options))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="module", params=STORES)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on each kind of store in turn, shared by the tests of a module."""
+    store = "memory://" if request.param == "memory" else ""
+    server = Server(folder=tmp_path_factory.mktemp("server"), store=store).start()
+    yield server
+    server.close()
+    # Whatever a test does, it must never end in an error that nobody foresaw.
+    assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture
+def client(server: Server) -> httpx.Client:
+    """A visitor without a session."""
+    return server.client()

@@ -1,0 +1,191 @@
+"""Real parts for the tests: a server in a process of its own, and requests that can be held back."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.settings import PROJECT
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "same-origin"}
+HTMX = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+UPDATE = "/session/quote/update"
+
+
+def require(*programs: str) -> str:
+    """Return the path of the first of these programs that there is. Without any: skip, or in CI fail."""
+    for program in programs:
+        if path := shutil.which(program):
+            return path
+    reason = f"needs {' or '.join(programs)}, which this machine lacks"
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}; in CI nothing may be skipped for that")
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """uvicorn with the app, as it is deployed: started in a foreign folder, configured by its environment."""
+
+    folder: Path
+    store: str = ""
+    workers: int = 1
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    prepare: Callable[[], None] | None = None  # what the new process does before it becomes the server
+    process: subprocess.Popen[bytes] | None = None
+    clients: list[httpx.Client] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = self.store or f"sqlite:///{self.database}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "sessions.sqlite3"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def start(self) -> "Server":
+        self.launch()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            assert self.process
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended at once:\n{self.log}")
+            try:
+                httpx.get(f"{self.url}/health", timeout=6)
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return self
+        raise AssertionError(f"the server does not answer:\n{self.log}")
+
+    def launch(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT)]
+        command += ["--port", str(self.port), "--workers", str(self.workers), *self.options]
+        environment = {"DESTROY_DELAY": "0", **os.environ, "SESSION_STORE": self.store, **self.environment}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=self.prepare,  # noqa: PLW1509 - no threads are running yet
+            )
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> None:
+        """Send a signal to the whole process group: the workers, too."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal_number)
+            self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        self.stop()
+        for client in self.clients:
+            client.close()
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """Return a new visitor: one without a session, or with the session that the token stands for."""
+        self.clients.append(httpx.Client(base_url=self.url, timeout=20))
+        if token:
+            self.clients[-1].cookies.set("session", token, domain="127.0.0.1")
+        return self.clients[-1]
+
+    def visitor(self, quote: str) -> httpx.Client:
+        """Return a client that has a session with this quote."""
+        client = self.client()
+        assert client.put(UPDATE, content=quote, headers=TEXT).status_code == 200
+        return client
+
+    def rows(self) -> int:
+        with closing(sqlite3.connect(self.database)) as db:
+            (number,) = db.execute("SELECT count(*) FROM sessions").fetchone()
+            return int(number)
+
+
+class HeldRequest:
+    """A request whose body stops after the first byte, so that things can happen before it is finished."""
+
+    def __init__(
+        self, server: Server, method: str, path: str, body: bytes, headers: dict[str, str], token: str | None = None
+    ) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        self.rest = body[1:]
+        self.connection.putrequest(method, path)
+        for name, value in headers.items():
+            self.connection.putheader(name, value)
+        if token:
+            self.connection.putheader("Cookie", f"session={token}")
+        self.connection.putheader("Content-Length", str(len(body)))
+        self.connection.endheaders()
+        self.connection.send(body[:1])
+        # Once the server has answered these, it has long begun with the request above, and has loaded its session.
+        for _ in range(3):
+            httpx.get(f"{server.url}/health", timeout=20)
+
+    def finish(self) -> "Answer":
+        self.connection.send(self.rest)
+        response = self.connection.getresponse()
+        answer = Answer(response.status, response.getheader("Set-Cookie"), response.read().decode())
+        self.connection.close()
+        return answer
+
+    def abort(self) -> None:
+        self.connection.close()
+
+
+@dataclass
+class Answer:
+    status: int
+    set_cookie: str | None
+    text: str
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for something that is about to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def token_of(client: httpx.Client) -> str:
+    return client.cookies["session"]
+
+
+def shown_quote(page: str) -> str:
+    """Return what a browser would show in the page's textarea."""
+    import html
+
+    _, _, rest = page.partition("<textarea")
+    _, _, rest = rest.partition(">\n")  # HTML drops the first line break
+    return html.unescape(rest.partition("</textarea>")[0])

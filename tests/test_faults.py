@@ -1,0 +1,250 @@
+"""Faults, caused for real: kill -9, a locked file, a full disk, a broken file."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.sessions.session import digest
+from tests.support import BROWSER, FORM, TEXT, UPDATE, Server, shown_quote, token_of, wait_until
+
+StartServer = Callable[..., Server]
+
+
+@contextmanager
+def locked(database: Path, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """Hold the write lock of a database, as another process would."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as db:
+        db.execute(f"BEGIN {kind}")
+        yield
+        db.execute("ROLLBACK")
+
+
+def break_record(server: Server, token: str, record: object) -> None:
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        assert db.execute("UPDATE sessions SET record = ? WHERE id = ?", (record, digest(token))).rowcount == 1
+
+
+def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer) -> None:
+    """Two workers, a storm of saves, kill -9; 20 times on the same file."""
+    server = start_server(workers=2)
+    visitors = [server.visitor("start") for _ in range(8)]
+    tokens = [token_of(visitor) for visitor in visitors]
+    saves = 0
+    for round_number in range(20):
+        acknowledged = ["start" if round_number == 0 else ""] * len(tokens)
+        storm_over = threading.Event()
+
+        def storm(n: int, acknowledged: list[str] = acknowledged, over: threading.Event = storm_over) -> int:
+            done = 0
+            with httpx.Client(base_url=server.url, cookies={"session": tokens[n]}, timeout=5) as client:
+                while not over.is_set():
+                    quote = f"{round_number}.{done}"  # noqa: B023 - each round waits for its storm
+                    try:
+                        if client.put(UPDATE, content=quote, headers=TEXT).status_code == 200:
+                            acknowledged[n], done = quote, done + 1
+                    except httpx.TransportError:
+                        break
+            return done
+
+        with ThreadPoolExecutor(len(tokens)) as pool:
+            results = [pool.submit(storm, n) for n in range(len(tokens))]
+            time.sleep(0.15)
+            server.stop(signal_number=9)
+            storm_over.set()
+            saves += sum(result.result() for result in results)
+        server.start()
+        for token, quote in zip(tokens, acknowledged, strict=True):
+            shown = shown_quote(server.client(token).get("/").text)
+            # The one save that was under way may or may not have been stored; none before it may be missing.
+            assert quote == "" or shown in (quote, f"{round_number}.{int(quote.partition('.')[2] or 0) + 1}"), quote
+    assert saves > 200, "that was no storm"
+
+
+def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    token = token_of(visitor)
+    prompt: list[float] = []
+    with ThreadPoolExecutor(10) as pool, locked(server.database):
+        started = time.monotonic()
+        saves = [pool.submit(server.client(token).put, UPDATE, content=f"{n}", headers=TEXT) for n in range(5)]
+        stranger = server.client()
+        while time.monotonic() - started < 1:
+            before = time.monotonic()
+            assert stranger.get("/").status_code == 200
+            assert stranger.get("/health").status_code == 200
+            assert stranger.get("/manage").status_code == 200
+            assert visitor.get("/").status_code == 200, "in WAL mode not even readers with a session wait"
+            prompt.append((time.monotonic() - before) / 4)
+        assert not any(save.done() for save in saves)
+    assert {save.result().status_code for save in saves} == {200}, "they waited, and succeeded"
+    assert max(prompt) < 0.25
+
+
+def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    with locked(server.database):
+        started = time.monotonic()
+        answer = visitor.put(UPDATE, content="new", headers=TEXT)
+        assert 3 < time.monotonic() - started < 5
+        page = visitor.post(UPDATE, data={"quote": "my words"}, headers=BROWSER)
+        destroy = visitor.post("/session/destroy")
+    for response in (answer, page, destroy):
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) > 0
+        assert "set-cookie" not in response.headers
+    assert shown_quote(page.text) == "my words"
+    assert "Nothing was saved" in answer.text
+    assert shown_quote(visitor.get("/").text) == "old"
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200, "it recovers without a restart"
+    assert server.log.count("The session store fails to replace") == 1, "one line an outage, not one a request"
+    assert server.log.count("The session store works again: replace") == 1
+    assert "Traceback" not in server.log
+
+
+def test_rule_12_no_request_waits_longer_than_5_seconds_for_load_and_save_together(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    server.stop()
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        # An exclusive lock outside WAL mode keeps readers out, too.
+        db.execute("PRAGMA journal_mode = DELETE")
+    server.start()
+    with locked(server.database, "EXCLUSIVE"):
+        stranger = server.client()
+        for path, status in [("/", 200), ("/manage", 200)]:
+            started = time.monotonic()
+            assert stranger.get(path).status_code == status
+            assert time.monotonic() - started < 1
+        started = time.monotonic()
+        page = visitor.post(UPDATE, data={"quote": "my words"}, headers=BROWSER)
+        assert page.status_code == 503
+        assert time.monotonic() - started < 5
+        assert shown_quote(page.text) == "my words"
+
+
+def test_rule_12_health_says_when_the_store_is_gone(start_server: StartServer) -> None:
+    server = start_server()
+    server.database.rename(server.folder / "elsewhere")
+    for leftover in server.folder.glob("sessions.sqlite3-*"):
+        leftover.unlink()
+    server.database.mkdir()  # now it cannot be opened, not even by root
+    started = time.monotonic()
+    response = server.client().get("/health")
+    assert response.status_code == 503
+    assert time.monotonic() - started < 2
+    server.database.rmdir()
+    assert server.client().get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/", "/manage"])
+def test_rule_12_a_store_that_is_gone(start_server: StartServer, page: str) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    backup = server.folder / "backup"
+    with closing(sqlite3.connect(server.database)) as db, closing(sqlite3.connect(backup)) as copy:
+        db.backup(copy)
+    for path in server.folder.glob("sessions.sqlite3*"):
+        path.unlink()
+    server.database.mkdir()
+    assert server.client().get(page).status_code == 200, "strangers are served"
+    failed = visitor.get(page, headers=BROWSER)
+    assert failed.status_code == 503
+    assert "set-cookie" not in failed.headers
+    assert visitor.post(UPDATE, content=b"quote=x", headers=FORM).status_code == 503
+    assert server.client().put(UPDATE, content=b"x", headers=TEXT).status_code == 503
+    server.database.rmdir()
+    backup.rename(server.database)
+    assert shown_quote(visitor.get("/").text) == "old", "the cookie was kept, and no restart was needed"
+
+
+def test_rule_7_a_full_disk_is_not_answered_with_success(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    server.stop()
+    import resource
+
+    def limit_file_size() -> None:
+        # A file that may not grow fails as a full disk does, for this process alone.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
+
+    server.prepare = limit_file_size
+    server.start()
+    statuses = [visitor.put(UPDATE, content="x" * 60_000 + str(n), headers=TEXT).status_code for n in range(3)]
+    assert 503 in statuses
+    assert set(statuses) <= {200, 503}
+    last = max((n for n, status in enumerate(statuses) if status == 200), default=None)
+    shown = shown_quote(visitor.get("/").text)
+    assert shown == ("old" if last is None else "x" * 60_000 + str(last))
+    assert "Traceback" not in server.log
+
+
+def test_a_database_that_is_replaced_under_the_running_app_is_noticed(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    for path in server.folder.glob("sessions.sqlite3*"):
+        path.unlink()
+    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    server.stop()
+    server.start()
+    assert shown_quote(server.client(token_of(visitor)).get("/").text) == "new", (
+        "it was stored in the file that is there"
+    )
+
+
+def test_sessions_survive_a_restart(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("still here")
+    token = token_of(visitor)
+    server.stop()
+    server.start()
+    assert shown_quote(server.client(token).get("/").text) == "still here"
+
+
+@pytest.mark.parametrize("record", [b"garbage", "text", 42, 1.5, b"", b"{}", b"\xff\x00"])
+def test_rule_11_a_corrupt_row_is_no_session_and_is_replaced(start_server: StartServer, record: object) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    token = token_of(visitor)
+    break_record(server, token, record)
+    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert visitor.get("/manage").status_code == 200
+    assert digest(token) in server.log
+    assert token not in server.log
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    assert token_of(visitor) != token
+    assert shown_quote(visitor.get("/").text) == "new"
+    assert server.rows() == 1
+
+
+def test_rule_11_a_row_that_is_corrupted_while_a_request_is_under_way(start_server: StartServer) -> None:
+    from tests.support import HeldRequest
+
+    server = start_server()
+    visitor = server.visitor("old")
+    held = HeldRequest(server, "PUT", UPDATE, b"new", TEXT, token_of(visitor))
+    break_record(server, token_of(visitor), b"garbage")
+    assert held.finish().status == 409
+
+
+def test_a_graceful_stop_lets_a_slow_request_finish(start_server: StartServer) -> None:
+    server = start_server(environment={"DESTROY_DELAY": "1"})
+    visitor = server.visitor("x")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(visitor.post, "/session/destroy")
+        wait_until(lambda: shown_quote(server.client(token_of(visitor)).get("/").text) == "initial quote")
+        assert server.process
+        server.process.terminate()
+        assert answer.result().text == "Session destroyed."
+        server.process.wait(timeout=10)
+    assert "Application shutdown complete" in server.log
+    assert "Traceback" not in server.log

@@ -1,0 +1,138 @@
+"""Races, made deterministic: a request's body is held back while something else happens to its session."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of
+
+
+def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed(server: Server) -> None:
+    client = server.visitor("old")
+    token = token_of(client)
+    held = HeldRequest(server, "PUT", UPDATE, b"from the grave", TEXT, token)
+    assert client.post("/session/destroy").status_code == 200
+    answer = held.finish()
+    assert (answer.status, answer.set_cookie) == (409, None)
+    assert "session ended" in answer.text
+    assert shown_quote(server.client(token).get("/").text) == "initial quote"
+
+
+@pytest.mark.parametrize(
+    ("headers", "form"),
+    [(FORM | BROWSER, "<form"), (FORM | HTMX, "<p>Your session ended"), (FORM, "Your session ended")],
+)
+def test_rule_6_a_form_that_was_under_way_keeps_its_text(server: Server, headers: dict[str, str], form: str) -> None:
+    client = server.visitor("old")
+    held = HeldRequest(server, "POST", UPDATE, b"quote=my+words%0D%0Agoing+on", headers, token_of(client))
+    client.post("/session/destroy")
+    answer = held.finish()
+    assert (answer.status, answer.set_cookie) == (409, None)
+    assert form in answer.text
+    if form == "<form":
+        assert shown_quote(answer.text) == "my words\ngoing on"
+
+
+def test_rule_5_a_put_that_was_under_way_when_the_same_key_was_written(server: Server) -> None:
+    client = server.visitor("old")
+    held = HeldRequest(server, "PUT", UPDATE, b"later", TEXT, token_of(client))
+    client.put(UPDATE, content="sooner", headers=TEXT)
+    assert held.finish().status == 200
+    assert shown_quote(client.get("/").text) == "later"
+
+
+def test_rule_6_a_get_that_was_slow_writes_nothing_back(server: Server) -> None:
+    client = server.visitor("old")
+    # A destroy that is refused for its media type has read the session, but changed nothing.
+    held = HeldRequest(server, "PUT", UPDATE, b"xx", {"Content-Type": "text/html"}, token_of(client))
+    client.put(UPDATE, content="new", headers=TEXT)
+    assert held.finish().status == 415
+    assert shown_quote(client.get("/").text) == "new"
+
+
+def test_rule_8_two_destroys_at_once_leave_the_cookie_of_the_successor(server: Server) -> None:
+    client = server.visitor("old")
+    held = HeldRequest(server, "POST", "/session/destroy", b"xx", FORM, token_of(client))
+    assert held.finish().status == 200
+    late = server.client(token_of(client)).post("/session/destroy")
+    assert late.status_code == 200
+    assert "set-cookie" not in late.headers
+
+
+def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server(environment={"DESTROY_DELAY": "1.5"})
+    client = server.visitor("old")
+    old = token_of(client)
+    started = time.monotonic()
+    with client.stream("POST", "/session/destroy") as destroying:
+        head_after = time.monotonic() - started
+        assert "Max-Age=0" in destroying.headers["set-cookie"]
+        assert head_after < 1, "the deletion of the cookie is sent at once"
+        # The second tab: its cookie jar is the same, and it still sends what the browser had when it was pressed.
+        second = server.client(old)
+        saved = second.put(UPDATE, content="new", headers=TEXT)
+        assert saved.status_code == 200
+        new = token_of(second)
+        assert time.monotonic() - started < 1.5, "all this happened during the destroy"
+        assert destroying.read() == b"Session destroyed."
+    assert time.monotonic() - started >= 1.5
+    assert new != old
+    assert shown_quote(server.client(new).get("/").text) == "new"
+
+
+def test_rule_5_two_processes_keep_each_others_keys(start_server: Callable[..., Server]) -> None:
+    """One app process on each of two ports share a file. A foreign key is in the session while both save."""
+    one = start_server()
+    other = start_server(store=one.store)
+    client = one.visitor("old")
+    held = HeldRequest(other, "PUT", UPDATE, b"from the other", TEXT, token_of(client))
+    client.put(UPDATE, content="from the one", headers=TEXT)
+    assert held.finish().status == 200
+    assert shown_quote(client.get("/").text) == "from the other"
+    held = HeldRequest(other, "PUT", UPDATE, b"too late", TEXT, token_of(client))
+    client.post("/session/destroy")
+    assert held.finish().status == 409
+
+
+def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:
+    client = server.visitor("start")
+    token = token_of(client)
+    with ThreadPoolExecutor(24) as pool:
+        readers = [server.client(token) for _ in range(24)]
+        for n in range(30):
+            reads = [pool.submit(reader.get, "/") for reader in readers]
+            saved = client.put(UPDATE, content=f"round {n}", headers=TEXT)
+            assert saved.status_code == 200
+            for read in reads:
+                assert read.result().status_code == 200
+                assert "set-cookie" not in read.result().headers
+            assert shown_quote(client.get("/").text) == f"round {n}"
+
+
+def test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server: Server) -> None:
+    client = server.visitor("start")
+    token = token_of(client)
+    writers = [server.client(token) for _ in range(40)]
+    together = threading.Barrier(40)
+
+    def write(n: int) -> httpx.Response:
+        together.wait()
+        return writers[n].put(UPDATE, content=f"writer {n}", headers=TEXT)
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(write, range(40)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert shown_quote(client.get("/").text) in {f"writer {n}" for n in range(40)}
+    assert shown_quote(server.client(token).get("/").text) == shown_quote(client.get("/").text)
+
+
+def test_40_puts_at_once_over_two_workers_all_succeed(start_server: Callable[..., Server]) -> None:
+    server = start_server(workers=2)
+    test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server)
+    test_24_gets_against_one_put_never_roll_it_back(server)

@@ -1,0 +1,446 @@
+"""The rules of sessions, straight at the session package, on every store."""
+
+import json
+import logging
+import math
+import time
+from typing import Any
+
+import pytest
+
+from app.sessions import InvalidValue, Session, SessionEnded, SessionManager, SessionTooLarge
+from app.sessions.session import MAX_RECORD_SIZE, digest
+
+pytestmark = pytest.mark.anyio
+
+
+async def stored(sessions: SessionManager, **values: Any) -> str:
+    """Store a session with these values and return its token."""
+    session = await sessions.start(None)
+    session.update(values)
+    await session.save()
+    assert session.cookie
+    return session.cookie[0]
+
+
+async def values_of(sessions: SessionManager, token: str) -> dict[str, Any]:
+    return dict(await sessions.start(token))
+
+
+class CountingStore:
+    """Passes everything on to a real store and counts the calls: the round trips of rule 15."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self.store, name)
+
+
+@pytest.fixture
+def calls(sessions: SessionManager) -> list[str]:
+    sessions.store = CountingStore(sessions.store)  # type: ignore[assignment]
+    return sessions.store.calls  # type: ignore[attr-defined, no-any-return]
+
+
+async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:
+    session = await sessions.start(None)
+    assert session.get("quote") is None
+    assert "quote" not in session
+    assert session.setdefault("list", []) == []
+    del session["list"]
+    await session.save()
+    assert (session.id, session.cookie, await sessions.store.count()) == (None, None, 0)
+
+
+async def test_rule_2_the_store_knows_the_digest_of_the_token_only(sessions: SessionManager) -> None:
+    token = await stored(sessions, quote="x")
+    session = await sessions.start(token)
+    assert len(token) == 43
+    assert session.id == digest(token)
+    raw = await sessions.store.load(digest(token))
+    assert raw is not None
+    assert token.encode() not in raw
+    assert await sessions.store.load(token) is None
+    assert token not in repr(session)
+
+
+async def test_rule_2_tokens_do_not_repeat(sessions: SessionManager) -> None:
+    assert len({await stored(sessions, n=n) for n in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "A" * 42, "A" * 44, "A" * 3000, "../../etc/passwd", "A" * 42 + "é", "A" * 42 + "\n"]
+)
+async def test_rule_3_malformed_tokens_do_not_even_reach_the_store(
+    sessions: SessionManager, calls: list[str], token: str
+) -> None:
+    session = await sessions.start(token)
+    assert session.id is None
+    assert calls == []
+
+
+async def test_rule_3_an_unknown_token_is_never_adopted(sessions: SessionManager) -> None:
+    session = await sessions.start("A" * 43)
+    session["quote"] = "x"
+    await session.save()
+    assert session.cookie
+    assert session.cookie[0] != "A" * 43
+    assert await sessions.store.load(digest("A" * 43)) is None
+
+
+async def test_rule_4_nested_changes_are_found(sessions: SessionManager) -> None:
+    token = await stored(sessions, cart={"items": [{"n": 1}]})
+    session = await sessions.start(token)
+    session["cart"]["items"][0]["n"] = 2
+    await session.save()
+    assert await values_of(sessions, token) == {"cart": {"items": [{"n": 2}]}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(1, True), (1, 1.0), (0, False), ([1], [True]), ({"a": 0}, {"a": False})]
+)
+async def test_rule_4_values_that_python_calls_equal_are_told_apart(
+    sessions: SessionManager, before: Any, after: Any
+) -> None:
+    token = await stored(sessions, value=before)
+    session = await sessions.start(token)
+    session["value"] = after
+    await session.save()
+    assert json.dumps((await values_of(sessions, token))["value"]) == json.dumps(after)
+
+
+async def test_rule_4_an_unchanged_session_is_never_written(sessions: SessionManager, calls: list[str]) -> None:
+    token = await stored(sessions, a={"x": 1, "y": 2}, b=[1, 2], c="é\ud7ff", d=1e300, e=None)
+    session = await sessions.start(token)
+    calls.clear()
+    session["b"] = [1, 2]
+    session["a"] = {"y": 2, "x": 1}
+    session["b"].append(3)
+    session["b"].pop()
+    del session["e"]
+    session["e"] = None
+    await session.save()
+    assert calls == []
+
+
+async def test_rule_5_saves_of_different_keys_keep_both(sessions: SessionManager) -> None:
+    token = await stored(sessions, base=0)
+    one, other = await sessions.start(token), await sessions.start(token)
+    one["one"] = 1
+    other["other"] = 2
+    await one.save()
+    await other.save()
+    assert await values_of(sessions, token) == {"base": 0, "one": 1, "other": 2}
+
+
+async def test_rule_5_the_later_save_of_a_key_wins(sessions: SessionManager) -> None:
+    token = await stored(sessions, quote="a")
+    one, other = await sessions.start(token), await sessions.start(token)
+    one["quote"], other["quote"] = "one", "other"
+    await one.save()
+    await other.save()
+    assert await values_of(sessions, token) == {"quote": "other"}
+
+
+async def test_rule_5_a_deleted_key_stays_deleted(sessions: SessionManager) -> None:
+    token = await stored(sessions, gone=1, kept=1)
+    deleting, other = await sessions.start(token), await sessions.start(token)
+    del deleting["gone"]
+    other["kept"] = 2
+    await deleting.save()
+    await other.save()
+    assert await values_of(sessions, token) == {"kept": 2}
+
+
+async def test_rule_5_deleting_what_another_request_writes_later_leaves_the_write(sessions: SessionManager) -> None:
+    token = await stored(sessions, key=1)
+    deleting, writing = await sessions.start(token), await sessions.start(token)
+    del deleting["key"]
+    writing["key"] = 2
+    await deleting.save()
+    await writing.save()
+    assert await values_of(sessions, token) == {"key": 2}
+
+
+async def test_rule_5_null_and_nested_objects_are_replaced_whole(sessions: SessionManager) -> None:
+    token = await stored(sessions, a={"x": 1, "y": None}, b=[], c=2**70)
+    one, other = await sessions.start(token), await sessions.start(token)
+    one["d"] = None
+    other["a"] = {"z": 1}
+    await one.save()
+    await other.save()
+    assert await values_of(sessions, token) == {"a": {"z": 1}, "b": [], "c": 2**70, "d": None}
+
+
+async def test_rule_5_a_second_save_in_a_request_undoes_nothing_of_another(sessions: SessionManager) -> None:
+    token = await stored(sessions, a=1, b=1)
+    one, other = await sessions.start(token), await sessions.start(token)
+    other["b"] = 2
+    await other.save()
+    one["a"] = 2
+    await one.save()
+    one["c"] = 3
+    await one.save()
+    assert await values_of(sessions, token) == {"a": 2, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize("end", ["destroy", "rotate"])
+async def test_rule_6_an_ended_session_stays_ended(sessions: SessionManager, end: str) -> None:
+    token = await stored(sessions, quote="a")
+    late, reader, ending = [await sessions.start(token) for _ in range(3)]
+    await getattr(ending, end)()
+    late["quote"] = "b"
+    with pytest.raises(SessionEnded):
+        await late.save()
+    assert late.cookie is None
+    assert await values_of(sessions, token) == {}
+    await reader.save()  # it changed nothing, so it has nothing to complain about
+    assert reader.cookie is None
+
+
+async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await stored(sessions, quote="a")
+    late = await sessions.start(token)
+    late["quote"] = "b"
+    later = time.time() + sessions.lifetime
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(SessionEnded):
+        await late.save()
+
+
+async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_back(sessions: SessionManager) -> None:
+    token = await stored(sessions, quote="a")
+    late, ending = await sessions.start(token), await sessions.start(token)
+    await ending.destroy()
+    with pytest.raises(SessionEnded):
+        await late.rotate()
+    assert await sessions.store.count() == 0
+
+
+async def test_rule_8_destroy_is_immediate_and_a_write_after_it_starts_anew(sessions: SessionManager) -> None:
+    token = await stored(sessions, quote="a", other=1)
+    session = await sessions.start(token)
+    await session.destroy()
+    assert await sessions.store.count() == 0
+    assert session.cookie == ("", 0)
+    assert dict(session) == {}
+    session["quote"] = "b"
+    await session.save()
+    assert session.cookie
+    assert session.cookie[0] not in ("", token)
+    assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
+
+
+async def test_rule_8_who_finds_the_session_gone_does_not_delete_the_cookie_of_its_successor(
+    sessions: SessionManager,
+) -> None:
+    token = await stored(sessions, quote="a")
+    first, second = await sessions.start(token), await sessions.start(token)
+    await first.destroy()
+    await second.destroy()
+    assert second.cookie is None
+
+
+async def test_rule_9_rotate_moves_the_data_and_kills_the_old_token(sessions: SessionManager) -> None:
+    token = await stored(sessions, quote="a")
+    session = await sessions.start(token)
+    created_at, expires_at = session.created_at, session.expires_at
+    session["user"] = "ada"
+    await session.rotate()
+    assert await values_of(sessions, token) == {}
+    await session.save()
+    assert session.cookie
+    new = session.cookie[0]
+    assert new != token
+    assert await values_of(sessions, new) == {"quote": "a", "user": "ada"}
+    assert (session.created_at, session.expires_at) == (created_at, expires_at)
+    assert sessions.lifetime - 2 <= session.cookie[1] <= sessions.lifetime
+    assert await sessions.store.count() == 1
+
+
+async def test_rule_9_rotate_keeps_what_another_request_wrote_meanwhile(sessions: SessionManager) -> None:
+    token = await stored(sessions, a=1)
+    rotating, other = await sessions.start(token), await sessions.start(token)
+    rotating["mine"] = 1
+    other["theirs"] = 2
+    await other.save()
+    await rotating.rotate()
+    await rotating.save()
+    assert rotating.cookie
+    assert await values_of(sessions, rotating.cookie[0]) == {"a": 1, "mine": 1, "theirs": 2}
+    assert await sessions.store.count() == 1
+
+
+async def test_rule_9_only_one_of_two_rotations_wins(sessions: SessionManager) -> None:
+    token = await stored(sessions, a=1)
+    one, other = await sessions.start(token), await sessions.start(token)
+    await one.rotate()
+    with pytest.raises(SessionEnded):
+        await other.rotate()
+    assert await sessions.store.count() == 1
+
+
+async def test_rule_9_without_a_session_there_is_nothing_to_rotate(sessions: SessionManager) -> None:
+    session = await sessions.start(None)
+    await session.rotate()
+    assert (session.cookie, await sessions.store.count()) == (None, 0)
+
+
+async def test_rule_10_the_absolute_lifetime_is_never_extended(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.time()
+    token = await stored(sessions, quote="a")
+    monkeypatch.setattr(time, "time", lambda: start + sessions.lifetime - 5)
+    session = await sessions.start(token)
+    session["quote"] = "b"
+    await session.save()
+    await session.rotate()
+    assert session.cookie
+    assert session.cookie[1] <= 6
+    monkeypatch.setattr(time, "time", lambda: start + sessions.lifetime + 1)
+    assert await values_of(sessions, session.cookie[0]) == {}
+    assert await sessions.store.count() == 1, "it is not served, swept or not"
+
+
+CORRUPT = [
+    b"",
+    b"garbage",
+    b"\xff\xfe",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"created_at":1,"expires_at":9e99,"deadline":9e99}',
+    b'{"created_at":1,"expires_at":9e99,"deadline":9e99,"values":[]}',
+    b'{"created_at":1,"expires_at":9e99,"deadline":"x","values":{}}',
+    b'{"created_at":null,"expires_at":9e99,"deadline":9e99,"values":{}}',
+    b'{"created_at":1,"expires_at":NaN,"deadline":9e99,"values":{}}',
+    b'{"created_at":1,"expires_at":Infinity,"deadline":9e99,"values":{}}',
+    b'{"created_at":-1e99,"expires_at":9e99,"deadline":9e99,"values":{}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":NaN}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":1e999}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":"\\ud800"}}',
+    b'{"created_at":true,"expires_at":9e9,"deadline":9e9,"values":{}}',
+    b"[" * 100_000,
+    b"1" * 5000,
+]
+
+
+@pytest.mark.parametrize("raw", CORRUPT, ids=range(len(CORRUPT)))
+async def test_rule_11_a_corrupt_record_counts_as_none_and_the_next_save_replaces_it(
+    sessions: SessionManager, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await stored(sessions, quote="a")
+    intact = await sessions.store.load(digest(token))
+    assert intact
+    assert await sessions.store.replace(digest(token), intact, raw, time.time() + 100)
+    logging.getLogger("app").addHandler(caplog.handler)
+    session = await sessions.start(token)
+    logging.getLogger("app").removeHandler(caplog.handler)
+    assert dict(session) == {}
+    assert digest(token) in caplog.text
+    session["quote"] = "b"
+    await session.save()
+    assert session.cookie
+    assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
+    assert await sessions.store.count() == 1
+
+
+async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list[str]) -> None:
+    def trips() -> int:
+        number = len(calls)
+        calls.clear()
+        return number
+
+    session = await sessions.start(None)
+    await session.save()
+    assert trips() == 0, "a page view without a session"
+    token = await stored(sessions, quote="a")
+    assert trips() == 1, "the first save"
+    session = await sessions.start(token)
+    await session.save()
+    assert trips() == 1, "a page view with a session"
+    session = await sessions.start(token)
+    session["quote"] = "b"
+    await session.save()
+    assert trips() == 2, "a save"
+    session = await sessions.start(token)
+    await session.destroy()
+    await session.save()
+    assert trips() == 2, "a destroy"
+
+
+class Strange:
+    """Something that JSON knows nothing of."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Strange(), {1, 2}, (1, 2), b"bytes", math.nan, math.inf, {1: "int key"}, {True: 1}, [(1,)], "\ud800", 1j],
+    ids=str,
+)
+async def test_rule_18_what_is_not_json_fails_where_it_is_assigned(sessions: SessionManager, value: Any) -> None:
+    session = await sessions.start(None)
+    with pytest.raises(InvalidValue, match="'cart'"):
+        session["cart"] = value
+    assert dict(session) == {}
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 0, -(2**63), 2**70, 0.1, 1e308, "", "\0\uffff😀", [], {}, {"": [None, {"a": {}}]}]
+)
+async def test_rule_18_every_json_value_comes_back_as_it_was(sessions: SessionManager, value: Any) -> None:
+    back = (await values_of(sessions, await stored(sessions, value=value)))["value"]
+    assert json.dumps(back) == json.dumps(value)
+
+
+async def test_rule_18_keys_are_strings(sessions: SessionManager) -> None:
+    session = await sessions.start(None)
+    with pytest.raises(InvalidValue, match="key"):
+        session[1] = "x"  # type: ignore[index]
+
+
+async def test_rule_18_a_nested_value_that_is_not_json_is_found_at_the_save(sessions: SessionManager) -> None:
+    token = await stored(sessions, cart={"items": []}, other=1)
+    session = await sessions.start(token)
+    session["other"] = 2
+    session["cart"]["items"].append(Strange())
+    with pytest.raises(InvalidValue, match="'cart'"):
+        await session.save()
+    assert await values_of(sessions, token) == {"cart": {"items": []}, "other": 1}
+
+
+async def test_rule_18_more_than_a_mebibyte_is_refused(sessions: SessionManager) -> None:
+    token = await stored(sessions, small="x")
+    session = await sessions.start(token)
+    session["large"] = "x" * MAX_RECORD_SIZE
+    with pytest.raises(SessionTooLarge):
+        await session.save()
+    assert await values_of(sessions, token) == {"small": "x"}
+    session["large"] = "x" * (MAX_RECORD_SIZE - 200)
+    await session.save()
+    assert len((await values_of(sessions, token))["large"]) == MAX_RECORD_SIZE - 200
+
+
+async def test_rule_18_two_saves_that_are_too_large_together_are_refused(sessions: SessionManager) -> None:
+    token = await stored(sessions, small="x")
+    one, other = await sessions.start(token), await sessions.start(token)
+    one["one"] = other["other"] = "x" * (MAX_RECORD_SIZE // 2)
+    await one.save()
+    with pytest.raises(SessionTooLarge):
+        await other.save()
+
+
+async def test_a_session_is_a_dict(sessions: SessionManager) -> None:
+    session: Session = await sessions.start(await stored(sessions, a=1, b=2))
+    session.update(c=3)
+    assert session.pop("a") == 1
+    assert (sorted(session), len(session), "b" in session) == (["b", "c"], 2, True)
+    session.clear()
+    await session.save()
+    assert session.id is not None, "an emptied session is still a session"
