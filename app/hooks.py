@@ -1,13 +1,13 @@
 """What happens around every request, in this order. The counterpart of SvelteKit's `hooks.server.js`."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from litestar import Request
 from litestar.datastructures import Cookie, Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from app.errors import Refused, error_response
 from app.sessions import Session, SessionManager, is_token
@@ -25,7 +25,7 @@ class CrossOriginGuard(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):  # type: ignore[typeddict-item]
+        if method_of(scope) not in ("GET", "HEAD", "OPTIONS"):
             headers = Headers.from_scope(scope)
             origin = headers.get("origin")
             if site := headers.get("sec-fetch-site"):
@@ -56,7 +56,7 @@ class SessionHook(ASGIMiddleware):
         secure = scope["scheme"] == "https"
         if not secure:
             self.warn_of_untrusted_proxy(headers)
-        if scope["method"] == "GET" and "prefetch" in headers.get("sec-purpose", ""):
+        if method_of(scope) == "GET" and "prefetch" in headers.get("sec-purpose", ""):
             # By the time the visitor follows the link, the copy may show what the session no longer holds.
             raise Refused(status_code=503, detail="This page is not served ahead of time.")
 
@@ -103,6 +103,10 @@ async def provide_session(request: Request[Any, Any, Any]) -> Session:
     """Hand the very object that is `request.session` to a handler's parameter `session: NamedDependency[Session]`."""
     session: Session = request.scope["session"]  # type: ignore[assignment]
     return session
+
+
+def method_of(scope: Scope) -> str:
+    return cast("HTTPScope", scope)["method"]
 
 
 def find_token(headers: Headers, name: str) -> str | None:

@@ -53,7 +53,7 @@ async def manage_page(session: NamedDependency[Session], sessions: NamedDependen
             "id": session.id,
             "created_at": _utc(session.created_at),
             "expires_at": _utc(session.expires_at),
-            "store": type(sessions.store).__name__,
+            "store": type(sessions.store).__name__.removesuffix("Store"),
         },
     )
 

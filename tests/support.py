@@ -99,7 +99,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=self.prepare,  # noqa: PLW1509 - no threads are running yet
+                preexec_fn=self.prepare,
             )
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:

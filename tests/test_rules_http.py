@@ -40,8 +40,8 @@ def test_rule_2_no_token_in_the_store_in_a_page_or_in_the_log(server: Server) ->
         assert token not in client.get(path).text
     assert token not in server.log
     if server.store != "memory://":
-        for path in server.folder.glob("sessions.sqlite3*"):
-            assert token.encode() not in path.read_bytes()
+        for file in server.folder.glob("sessions.sqlite3*"):
+            assert token.encode() not in file.read_bytes()
         with closing(sqlite3.connect(server.database)) as db:
             ids = {row[0] for row in db.execute("SELECT id FROM sessions")}
         assert hashlib.sha256(token.encode()).hexdigest() in ids
@@ -67,15 +67,15 @@ MALFORMED = [
 
 @pytest.mark.parametrize("value", MALFORMED)
 def test_rule_3_unknown_and_malformed_cookies_mean_no_session(client: httpx.Client, value: str) -> None:
-    headers = {"Cookie": f"session={value}".encode("latin-1")}
-    response = client.get("/", headers=headers)  # type: ignore[arg-type]
+    headers = {b"Cookie": f"session={value}".encode("latin-1")}
+    response = client.get("/", headers=headers)
     assert response.status_code == 200
     assert shown_quote(response.text) == "initial quote"
     assert "set-cookie" not in response.headers
-    response = client.post("/session/destroy", headers=headers)  # type: ignore[arg-type]
+    response = client.post("/session/destroy", headers=headers)
     assert response.status_code == 200
     assert "set-cookie" not in response.headers, "it may be that of a successor"
-    response = client.put(UPDATE, content="a", headers=TEXT | headers)  # type: ignore[operator]
+    response = client.put(UPDATE, content="a", headers=headers | {b"Content-Type": b"text/plain"})
     assert response.status_code == 200
     assert client.cookies["session"] not in (value, UNKNOWN)
 

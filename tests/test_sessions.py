@@ -41,8 +41,8 @@ class CountingStore:
 
 @pytest.fixture
 def calls(sessions: SessionManager) -> list[str]:
-    sessions.store = CountingStore(sessions.store)  # type: ignore[assignment]
-    return sessions.store.calls  # type: ignore[attr-defined, no-any-return]
+    sessions.store = counting = CountingStore(sessions.store)
+    return counting.calls
 
 
 async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:

@@ -52,7 +52,7 @@ class SessionManager:
 
         Logs an operation that starts to fail, and its recovery: an outage is two lines, however many requests it hits.
         """
-        name = operation.__name__
+        name = getattr(operation, "__name__", "answer")  # that of the store's method
         limit = self.patience if seconds is None else seconds
         try:
             async with asyncio.timeout(limit):

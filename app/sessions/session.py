@@ -193,10 +193,12 @@ class Session(MutableMapping[str, Any]):
         Raises `StoreUnavailable`, and then the session lives on.
         """
         self._require_usable()
-        # Only who ended the session deletes the cookie: later, it may already be that of the session's successor.
-        if self._token and await self._ask(self._manager.store.delete(digest(self._token))):
-            self._manager.ended(digest(self._token), "destroyed")
-            self._cookie = ("", 0)
+        if self._token is not None:
+            was_there = await self._ask(self._manager.store.delete(digest(self._token)))
+            # If somebody else ended it, the visitor's cookie may already be that of the next session: leave it.
+            if was_there:
+                self._manager.ended(digest(self._token), "destroyed")
+                self._cookie = ("", 0)
         self._token = self._raw = self._record = None
         self._values = {}
 

@@ -1,0 +1,132 @@
+"""What is deployed: the Procfile, the vendored files, the pinned requirements."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.settings import PROJECT
+from tests.support import TEXT, UPDATE, free_port, shown_quote, wait_until
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The app as a platform runs it: by its Procfile, through honcho, on the port that the platform names."""
+    port = free_port()
+    log = tmp_path / "platform.log"
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "WEB_CONCURRENCY"},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PORT": str(port),
+        "SESSION_STORE": f"sqlite:///{tmp_path}/sessions.sqlite3",
+        "DESTROY_DELAY": "1",
+        "FORWARDED_ALLOW_IPS": "*",
+    }
+    honcho = shutil.which("honcho", path=environment["PATH"])
+    assert honcho, "honcho belongs to requirements-dev.txt"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [honcho, "--no-colour", "-f", str(PROJECT / "Procfile"), "start", "web"],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+        except httpx.TransportError:
+            assert process.poll() is None, log.read_text()
+            return False
+
+    wait_until(answers, 20)
+    yield f"http://127.0.0.1:{port}", log
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=15)
+
+
+def test_the_procfile_starts_two_workers_that_share_their_sessions(platform: tuple[str, Path]) -> None:
+    url, log = platform
+    wait_until(lambda: log.read_text().count("Started server process") == 2)
+    with httpx.Client(base_url=url) as client:
+        assert client.put(UPDATE, content="shared", headers=TEXT).status_code == 200
+        for _ in range(20):
+            client.headers["Connection"] = "close"  # a new connection each time, so that both workers get some
+            assert shown_quote(client.get("/").text) == "shared"
+
+
+def test_behind_the_platforms_router_the_cookie_is_secure(platform: tuple[str, Path]) -> None:
+    url, _ = platform
+    response = httpx.put(url + UPDATE, content="x", headers=TEXT | {"X-Forwarded-Proto": "https"})
+    assert response.headers["set-cookie"].startswith("__Host-session=")
+
+
+def test_every_flag_of_the_procfile_is_explained_in_the_readme() -> None:
+    flags = re.findall(r"--[a-z-]+", (PROJECT / "Procfile").read_text())
+    readme = (PROJECT / "README.md").read_text()
+    assert len(flags) == 5
+    for flag in flags:
+        assert f"`{flag}" in readme
+
+
+def test_the_vendored_files_are_the_published_ones() -> None:
+    script = (PROJECT / "scripts/fetch-htmx").read_text()
+    hashes = dict(reversed(line.split("  ")) for line in re.findall(r"^[0-9a-f]{64}  .+$", script, re.MULTILINE))
+    version = re.findall(r"^version=(.+)$", script, re.MULTILINE)[0]
+    folder = PROJECT / "static/vendor" / f"htmx-{version}"
+    assert {path.name for path in folder.iterdir()} == set(hashes) == {"htmx.min.js", "hx-preload.min.js", "LICENSE"}
+    for name, expected in hashes.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+    assert f"vendor/htmx-{version}/" in (PROJECT / "templates/base.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_with_hashes_and_name_no_registry(name: str) -> None:
+    text = (PROJECT / name).read_text()
+    assert "://" not in text
+    pins = re.findall(r"^([a-z0-9-]+)==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE)
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert len(pins) == len(lines) > 20
+
+
+def test_there_is_one_lock_file_and_no_python_version() -> None:
+    for name in ("uv.lock", "poetry.lock", "Pipfile.lock", "Pipfile", ".python-version"):
+        assert not (PROJECT / name).exists()
+
+
+def test_the_app_keeps_its_size() -> None:
+    """Some 600 lines of code: a reader should take it in at one sitting."""
+    import ast
+
+    lines = 0
+    for path in (PROJECT / "app").rglob("*.py"):
+        source = path.read_text()
+        docstrings: set[int] = set()
+        for node in ast.walk(ast.parse(source)):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                docstrings |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        code = [n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.strip().startswith("#")]
+        lines += len(set(code) - docstrings)
+    assert lines < 800
+
+
+def test_the_session_package_imports_nothing_of_the_rest() -> None:
+    for path in (PROJECT / "app/sessions").glob("*.py"):
+        source = path.read_text()
+        assert "from app" not in source
+        assert "import app" not in source
+        assert "litestar" not in source
+        assert "from .." not in source

@@ -1,0 +1,38 @@
+"""How to test pages of your own: `client_with` makes a client whose session holds what you choose."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, Request, get
+from litestar.di import NamedDependency
+
+from app.main import create_app
+from app.sessions import Session
+from app.settings import Settings
+
+pytestmark = pytest.mark.anyio
+ClientWith = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+async def test_the_page_shows_what_the_session_holds(client_with: ClientWith) -> None:
+    client = await client_with(quote="Chosen by the test.")
+    response = await client.get("/")
+    assert "Chosen by the test." in response.text
+
+
+async def test_a_client_without_values_is_a_stranger(client_with: ClientWith) -> None:
+    client = await client_with()
+    assert "initial quote" in (await client.get("/")).text
+
+
+async def test_the_parameter_session_and_request_session_are_the_same_object() -> None:
+    @get("/same")
+    async def same(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> bool:
+        return request.session is session
+
+    app: Litestar = create_app(Settings(session_store="memory://"))
+    app.register(same)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:  # type: ignore[arg-type]
+        assert (await client.get("/same")).json() is True

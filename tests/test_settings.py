@@ -1,0 +1,120 @@
+"""Settings: a bad one stops the start with a message that names the variable and a good value."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import PROJECT, BadSetting, Settings, open_store
+
+BAD = [
+    ("SESSION_LIFETIME", "abc"),
+    ("SESSION_LIFETIME", "0"),
+    ("SESSION_LIFETIME", "-1"),
+    ("SESSION_LIFETIME", "1.5"),
+    ("SESSION_LIFETIME", "1e3"),
+    ("SESSION_LIFETIME", "٣"),
+    ("SESSION_LIFETIME", "9" * 5000),
+    ("SESSION_IDLE_TIMEOUT", "soon"),
+    ("SESSION_IDLE_TIMEOUT", "0"),
+    ("DESTROY_DELAY", "-1"),
+    ("DESTROY_DELAY", "nan"),
+    ("DESTROY_DELAY", "inf"),
+    ("DESTROY_DELAY", "1h"),
+    ("SESSION_STORE", "postgres://localhost"),
+    ("SESSION_STORE", "sqlite://"),
+    ("SESSION_STORE", "sqlite:///"),
+    ("SESSION_STORE", "sqlite:///no/such/folder/sessions.sqlite3"),
+    ("SESSION_STORE", "sqlite:////no/such/folder/sessions.sqlite3"),
+    ("SESSION_STORE", "sqlite:////proc/sessions.sqlite3"),
+    ("SESSION_STORE", f"sqlite:///{PROJECT}"),
+    ("SESSION_STORE", f"sqlite:///{__file__}"),
+    ("SESSION_STORE", "memory"),
+]
+
+
+def load(environment: dict[str, str]) -> Settings:
+    settings = Settings.from_environment(environment)
+    open_store(settings.session_store)
+    return settings
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_setting_is_refused_with_its_name_and_a_good_value(name: str, value: str) -> None:
+    before = Path(__file__).read_bytes()
+    with pytest.raises(BadSetting) as refusal:
+        load({name: value})
+    message = str(refusal.value)
+    assert message.startswith(name)
+    assert "ood value" in message or "Try: mkdir -p" in message
+    assert len(message) < 700 or len(value) > 700
+    assert Path(__file__).read_bytes() == before
+
+
+def test_the_defaults() -> None:
+    expected = Settings("sqlite:///var/sessions.sqlite3", 604_800, None, 3.0)
+    assert Settings.from_environment({}) == expected
+    empty = {"SESSION_STORE": "", "SESSION_LIFETIME": " ", "SESSION_IDLE_TIMEOUT": "", "DESTROY_DELAY": ""}
+    assert Settings.from_environment(empty) == expected
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    settings = load(
+        {
+            "SESSION_STORE": f"sqlite:///{tmp_path}/s.sqlite3",
+            "SESSION_LIFETIME": "60",
+            "SESSION_IDLE_TIMEOUT": "30",
+            "DESTROY_DELAY": "0.5",
+        }
+    )
+    assert settings == Settings(f"sqlite:///{tmp_path}/s.sqlite3", 60, 30, 0.5)
+
+
+def test_the_example_lists_every_setting_with_its_default() -> None:
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+    given = dict(line.lstrip("# ").split("=", 1) for line in lines if "=" in line and " " not in line.lstrip("# "))
+    assert set(given) == {"SESSION_STORE", "SESSION_LIFETIME", "SESSION_IDLE_TIMEOUT", "DESTROY_DELAY"}
+    assert Settings.from_environment(given) == Settings()
+
+
+def test_the_database_is_for_its_owner_only(tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path}/s.sqlite3")
+    assert (tmp_path / "s.sqlite3").stat().st_mode & 0o777 == 0o600
+
+
+def start(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT), "--port", "0", *options]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_bad_setting_stops_the_start(workers: str) -> None:
+    result = start({"SESSION_LIFETIME": "forever"}, "--workers", workers)
+    assert result.returncode != 0 or workers == "2", "with several workers uvicorn stops, but calls it a success"
+    assert "Cannot start: SESSION_LIFETIME='forever'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_database_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    tmp_path.chmod(0o755)
+    program = (
+        "import os, sqlite3, sys; sys.path.insert(0, sys.argv[1]); from app.settings import open_store, BadSetting\n"
+        "import app.sessions.sqlite\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"  # root may write everywhere
+        "try: open_store(sys.argv[2])\n"
+        "except BadSetting as error: print(error)"
+    )
+    url = f"sqlite:///{folder}/s.sqlite3"
+    for parent in tmp_path.parents:
+        if os.getuid() == 0 and parent.stat().st_mode & 0o777 == 0o700:
+            parent.chmod(0o755)  # pytest's own folders
+    command = [sys.executable, "-c", program, str(PROJECT), url]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert "SESSION_STORE=" in result.stdout, result.stderr
+    assert "writable" in result.stdout
