@@ -3,14 +3,15 @@
 import logging
 from typing import Any, cast
 
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.datastructures import Cookie, Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
+from litestar.events import listener
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from app.errors import Refused, error_response
-from app.sessions import Session, SessionManager, is_token
+from app.sessions import Reason, Session, SessionManager, is_token
 
 logger = logging.getLogger(__name__)
 
@@ -110,13 +111,10 @@ def method_of(scope: Scope) -> str:
 
 
 def find_token(headers: Headers, name: str) -> str | None:
-    """Return the first value of that cookie that could be a token. Others of the name, garbage too, do no harm."""
-    for header in headers.getall("cookie", []):
-        for pair in header.split(";"):
-            key, _, value = pair.strip(" \t").partition("=")
-            if key == name and is_token(value):
-                return value
-    return None
+    """Return the value of that cookie: the first that could be a token, for garbage beside it does no harm."""
+    pairs = [pair.strip(" \t").partition("=") for header in headers.getall("cookie", []) for pair in header.split(";")]
+    values = [value for key, _, value in pairs if key == name]
+    return next(filter(is_token, values), values[0] if values else None)
 
 
 def keeps_changes(status: int) -> bool:
@@ -143,6 +141,22 @@ async def add_security_headers(message: Message, scope: Scope) -> None:
             headers.add(name, value)
         if scope["scheme"] == "https":
             headers.add("Strict-Transport-Security", "max-age=31536000")
+
+
+def announce_ended_session(app: Litestar, session_id: str, reason: Reason) -> None:
+    """4. Tell the listeners of a session that has ended, in this process and once."""
+    if app.event_emitter.listeners.get("session_destroyed"):  # `emit` takes it for an error if nobody listens
+        app.emit("session_destroyed", session_id=session_id, reason=reason)
+
+
+@listener("session_destroyed")
+async def log_ended_session(session_id: str, reason: Reason) -> None:
+    """An example of a listener. When a session was `rotated`, its data lives on under a new id.
+
+    Register yours beside it in `main.py`, or add it to `app.event_emitter.listeners["session_destroyed"]`, a set, from
+    which it can be discarded again.
+    """
+    logger.info("Session %s was %s", session_id, reason)
 
 
 class HealthCheckFilter(logging.Filter):

@@ -1,10 +1,12 @@
 """Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`, then `routes.py`."""
 
+import asyncio
 import hashlib
 import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
@@ -16,8 +18,17 @@ from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
 from app import routes
+from app.commands import SessionCommands
 from app.errors import error_response
-from app.hooks import CrossOriginGuard, HealthCheckFilter, SessionHook, add_security_headers, provide_session
+from app.hooks import (
+    CrossOriginGuard,
+    HealthCheckFilter,
+    SessionHook,
+    add_security_headers,
+    announce_ended_session,
+    log_ended_session,
+    provide_session,
+)
 from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
 
@@ -30,12 +41,15 @@ def create_app(settings: Settings) -> Litestar:
     sessions = SessionManager(
         open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
     )
+
     # The address of a static file changes with the files, so a browser may keep each for ever.
     static_path = f"/static/{_fingerprint()}"
 
     @asynccontextmanager
-    async def close_store(_: Litestar) -> AsyncIterator[None]:
+    async def keep_store(_: Litestar) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(sessions.sweep_forever())
         yield
+        sweeper.cancel()
         await sessions.store.close()
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
@@ -45,7 +59,7 @@ def create_app(settings: Settings) -> Litestar:
             "destroy_delay": settings.destroy_delay,
         }
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             routes.pages,
             routes.without_session,
@@ -68,10 +82,14 @@ def create_app(settings: Settings) -> Litestar:
             directory=PROJECT / "templates", engine=JinjaTemplateEngine, engine_callback=add_globals
         ),
         request_max_body_size=MAX_BODY_SIZE,
-        lifespan=[close_store],
+        lifespan=[keep_store],
+        listeners=[log_ended_session],
+        plugins=[SessionCommands()],
         state=State({"sessions": sessions}),
         openapi_config=None,
     )
+    sessions.on_ended = partial(announce_ended_session, app)
+    return app
 
 
 def _fingerprint() -> str:

@@ -1,6 +1,7 @@
 """The settings: read from the environment once, at start, and refused there if they are wrong."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from app.sessions import Store, StoreUnavailable
 
 PROJECT = Path(__file__).resolve().parent.parent
+REDIS_SCHEMES = tuple(
+    f"{scheme}://" for scheme in ("redis", "rediss", "valkey", "valkeys", "redis+cluster", "rediss+cluster")
+)
 DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
 
 
@@ -78,7 +82,25 @@ def open_store(url: str) -> Store:
                 f"the user that runs the app. Try: mkdir -p {path.parent}"
             ) from error
         return store
+    if url.startswith(REDIS_SCHEMES):
+        try:
+            from app.sessions.redis import RedisStore
+
+            return RedisStore(url)
+        except ImportError as error:
+            raise BadSetting(
+                f"SESSION_STORE names a Redis, but {error}. Try: pip install -r requirements.txt"
+            ) from error
+        except ValueError as error:
+            raise BadSetting(
+                f"SESSION_STORE={without_password(url)!r}: {error}. A good value: SESSION_STORE=redis://localhost:6379/0"
+            ) from error
     raise BadSetting(
-        f"SESSION_STORE={url!r} names no session store. Good values: SESSION_STORE=memory://, "
-        f"SESSION_STORE={DEFAULT_STORE} (below the project), SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3"
+        f"SESSION_STORE={without_password(url)!r} names no session store. Good values: SESSION_STORE=memory://, "
+        f"SESSION_STORE={DEFAULT_STORE} (below the project), SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3, "
+        "SESSION_STORE=redis://localhost:6379/0"
     )
+
+
+def without_password(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//***@", url)

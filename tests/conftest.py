@@ -12,9 +12,10 @@ from litestar import Litestar
 from app.main import create_app
 from app.sessions import SessionManager
 from app.settings import Settings
+from tests.redis_servers import RedisCluster, RedisServer
 from tests.support import Server
 
-STORES = ["memory", "sqlite"]
+STORES = ["memory", "sqlite", "redis", "cluster"]
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +23,37 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster")).start()
+    yield cluster
+    cluster.stop()
+
+
+def empty_store(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the address of an empty store. Starts what it needs."""
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.answers("FLUSHALL")
+        return server.url
+    if kind == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        cluster.flush()
+        return cluster.url
+    return "memory://" if kind == "memory" else f"sqlite:///{folder}/sessions.sqlite3"
+
+
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty store, once for each kind of store."""
-    return {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/sessions.sqlite3"}[request.param]
+    return empty_store(request.param, request, tmp_path)
 
 
 @pytest.fixture
@@ -35,8 +63,10 @@ def sessions(app: Litestar) -> SessionManager:
 
 
 @pytest.fixture
-def app(store_url: str) -> Litestar:
-    return create_app(Settings(session_store=store_url, destroy_delay=0))
+async def app(store_url: str) -> AsyncIterator[Litestar]:
+    app = create_app(Settings(session_store=store_url, destroy_delay=0))
+    async with app.lifespan():
+        yield app
 
 
 @pytest.fixture
@@ -50,7 +80,6 @@ async def client_with(
         assert "Mine." in (await client.get("/")).text
     """
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(app.lifespan())
 
         async def make(**values: Any) -> httpx.AsyncClient:
             transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
@@ -85,8 +114,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture(scope="module", params=STORES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on each kind of store in turn, shared by the tests of a module."""
-    store = "memory://" if request.param == "memory" else ""
-    server = Server(folder=tmp_path_factory.mktemp("server"), store=store).start()
+    folder = tmp_path_factory.mktemp("server")
+    server = Server(folder, empty_store(request.param, request, folder)).start()
     yield server
     server.close()
     # Whatever a test does, it must never end in an error that nobody foresaw.

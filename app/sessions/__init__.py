@@ -3,14 +3,16 @@
 Start reading with `session.py`; `store.py` says what a store has to do.
 """
 
-from .manager import SessionManager
+from .manager import Reason, SessionInfo, SessionManager
 from .session import InvalidValue, Session, SessionEnded, SessionTooLarge, is_token
 from .store import Store, StoreUnavailable
 
 __all__ = [
     "InvalidValue",
+    "Reason",
     "Session",
     "SessionEnded",
+    "SessionInfo",
     "SessionManager",
     "SessionTooLarge",
     "Store",

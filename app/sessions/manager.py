@@ -1,17 +1,35 @@
-"""What all sessions of an app have in common: the store, the lifetimes, and the patience with the store."""
+"""What the sessions of an app have in common: the store, the lifetimes, the patience; and what operators do to them."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from .record import Record
-from .session import Session, is_token
+from .session import Session, digest, is_token
 from .store import Store, StoreUnavailable
 
 T = TypeVar("T")
+Reason = Literal["destroyed", "rotated", "expired"]
+
+SWEEP_INTERVAL = 60.0  # seconds between two sweeps
+SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which nobody else is served
+STRANGER_LOG_INTERVAL = 60.0  # seconds between two warnings about tokens that the store does not know
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What an operator may know of a session: Unix times in seconds, and not a word of what is in it."""
+
+    id: str
+    created_at: float
+    expires_at: float
+    remaining: float  # seconds until it ends if nobody uses it, which an idle timeout may make less than the lifetime
 
 
 class SessionManager:
@@ -19,21 +37,36 @@ class SessionManager:
 
     `lifetime` (seconds) counts from a session's creation and is never extended; `idle_timeout` (seconds, or None)
     counts from its last request (ASVS 7.3.1, 7.3.2). No request waits longer than `patience` (seconds) for the store.
+    `on_ended(session_id, reason)` is called once for each session that ends, in the process where it does.
     """
 
     patience = 4.0
 
-    def __init__(self, store: Store, lifetime: int = 604_800, idle_timeout: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lifetime: int = 604_800,
+        idle_timeout: int | None = None,
+        on_ended: Callable[[str, Reason], None] = lambda _id, _reason: None,
+    ) -> None:
         self.store = store
         self.lifetime = lifetime
         self.idle_timeout = idle_timeout
+        self.on_ended = on_ended
         self._failing: set[str] = set()
+        self._flushing = False
+        self._strangers = 0
+        self._strangers_logged_at = float("-inf")
 
     async def start(self, token: str | None) -> Session:
         """Return the visitor's session: the stored one if the cookie's value is a token that the store knows."""
         session = Session(self)
-        if token and is_token(token):
+        if token is None:
+            return session
+        if is_token(token):
             await session.resume(token)
+        else:
+            self.report_stranger(token, "malformed")
         return session
 
     def deadline(self, expires_at: float, now: float) -> float:
@@ -68,6 +101,57 @@ class SessionManager:
             logger.warning("The session store works again: %s", name)
         return answer
 
-    def ended(self, session_id: str, reason: Literal["destroyed", "rotated", "expired"]) -> None:
-        """Called once for every session that ends, in the process where it ends."""
-        logger.info("Session %s %s", session_id, reason)
+    def report_stranger(self, token: str, kind: Literal["unknown", "malformed"]) -> None:
+        """Warn of a token that is none of ours: one expired with its session, or one that somebody made up.
+
+        A log that anyone can fill from outside is no log, so one line a minute has to do (ASVS 16.3.3).
+        """
+        self._strangers += 1
+        now = time.monotonic()
+        if now - self._strangers_logged_at >= STRANGER_LOG_INTERVAL:
+            logger.warning("A cookie held an %s token, SHA-256 %s (%d such)", kind, digest(token), self._strangers)
+            self._strangers, self._strangers_logged_at = 0, now
+
+    # Operations, for people and for scripts
+
+    async def find(self, session_id: str) -> SessionInfo | None:
+        """Return what is known of a session, or None if there is none with this id."""
+        raw = await self.ask(self.store.load(session_id))
+        record = Record.decode_or_none(raw)
+        now = time.time()
+        if record is None or not record.is_alive(now):
+            return None
+        return SessionInfo(session_id, record.created_at, record.expires_at, record.deadline - now)
+
+    async def destroy(self, session_id: str) -> None:
+        """End a session, whoever it belongs to. Raises LookupError if there is none with this id."""
+        if not await self.ask(self.store.delete(session_id)):
+            raise LookupError(f"there is no session {session_id}")
+        self.on_ended(session_id, "destroyed")
+
+    async def flush(self) -> int:
+        """Remove the expired sessions, in batches between which requests are served; return how many.
+
+        While one call runs, another does nothing and returns 0. Several processes may flush at once: the store sees to
+        it that each session is removed, and reported, by one of them.
+        """
+        if self._flushing:
+            return 0
+        self._flushing = True
+        try:
+            removed = 0
+            while batch := await self.ask(self.store.sweep(time.time(), SWEEP_BATCH)):
+                for session_id in batch:
+                    self.on_ended(session_id, "expired")
+                removed += len(batch)
+                await asyncio.sleep(0.01)
+            return removed
+        finally:
+            self._flushing = False
+
+    async def sweep_forever(self) -> None:
+        """Flush now and then, until cancelled. A store that fails is tried again the next time."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            with suppress(StoreUnavailable):  # `ask` has logged it
+                await self.flush()

@@ -139,6 +139,7 @@ class Session(MutableMapping[str, Any]):
             self._failure = failure  # raised where the session is used: what needs no session works without the store
             return
         if raw is None:
+            self._manager.report_stranger(token, "unknown")
             return
         try:
             record = Record.decode(raw)
@@ -180,7 +181,7 @@ class Session(MutableMapping[str, Any]):
             # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
             token = await self._insert(self._raw, self._record.deadline)
             if await self._ask(self._manager.store.delete(digest(self._token), self._raw)):
-                self._manager.ended(digest(self._token), "rotated")
+                self._manager.on_ended(digest(self._token), "rotated")
                 self._token = token
                 self._cookie = (token, int(self.remaining))
                 return
@@ -197,7 +198,7 @@ class Session(MutableMapping[str, Any]):
             was_there = await self._ask(self._manager.store.delete(digest(self._token)))
             # If somebody else ended it, the visitor's cookie may already be that of the next session: leave it.
             if was_there:
-                self._manager.ended(digest(self._token), "destroyed")
+                self._manager.on_ended(digest(self._token), "destroyed")
                 self._cookie = ("", 0)
         self._token = self._raw = self._record = None
         self._values = {}
@@ -264,11 +265,8 @@ class Session(MutableMapping[str, Any]):
     async def _rebase(self, changed: dict[str, Any], removed: set[str]) -> None:
         """Look at what the store holds now, and make our changes to that."""
         raw = await self._ask(self._manager.store.load(self.id or ""))
-        try:
-            record = Record.decode(raw) if raw else None
-        except ValueError:
-            record = None
-        if not raw or not record or not record.is_alive(time.time()):
+        record = Record.decode_or_none(raw)
+        if raw is None or record is None or not record.is_alive(time.time()):
             raise SessionEnded
         values = {key: value for key, value in record.values.items() if key not in removed} | changed
         self._hold(raw, msgspec.structs.replace(record, values=values))

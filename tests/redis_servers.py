@@ -1,0 +1,122 @@
+"""Redis for the tests: a server, or a cluster of three primaries and three replicas, started here on free ports."""
+
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support import free_port, require, wait_until
+
+
+@dataclass
+class RedisServer:
+    """A redis-server process that keeps nothing on disk."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> "RedisServer":
+        self.folder.mkdir(exist_ok=True)
+        command = [require("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log"), *self.options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(lambda: self.answers("PING") == "PONG")
+        return self
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def answers(self, *command: str) -> str:
+        """Send a command with redis-cli and return what it prints."""
+        arguments = [require("redis-cli"), "-p", str(self.port), *command]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
+
+    def commands(self) -> dict[str, int]:
+        """How many commands of each kind clients have sent, without those that a script runs or a connection needs."""
+        lines = [line.split(":") for line in self.answers("INFO", "commandstats").splitlines() if ":" in line]
+        counts = {name.removeprefix("cmdstat_"): int(stats.split(",")[0].split("=")[1]) for name, stats in lines}
+        own = {"info", "config|resetstat", "client|setinfo", "client|setname", "hello", "ping", "select", "command"}
+        return {name: count for name, count in counts.items() if name not in own}
+
+
+class RedisCluster:
+    """Three primaries and three replicas."""
+
+    def __init__(self, folder: Path) -> None:
+        options = (
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1000",
+            "--cluster-require-full-coverage",
+            "no",
+        )
+        self.servers = [RedisServer(folder / str(n), options, port) for n, port in enumerate(cluster_ports(6))]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.servers[0].port}"
+
+    def start(self) -> "RedisCluster":
+        for server in self.servers:
+            server.start()
+        addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
+        created = self.servers[0].answers("--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes")
+        assert "[OK] All 16384 slots covered" in created, created
+        wait_until(lambda: all("cluster_state:ok" in server.answers("CLUSTER", "INFO") for server in self.servers), 30)
+        wait_until(lambda: sum("role:slave" in s.answers("INFO", "replication") for s in self.servers) == 3, 30)
+        wait_until(
+            lambda: all("master_link_status:down" not in s.answers("INFO", "replication") for s in self.servers), 30
+        )
+        return self
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+    def flush(self) -> None:
+        for server in self.servers:
+            server.answers("FLUSHALL")
+
+    def primary_of(self, key: str) -> RedisServer:
+        slot = int(self.servers[0].answers("CLUSTER", "KEYSLOT", key))
+        for server in self.servers:
+            for line in server.answers("CLUSTER", "NODES").splitlines():
+                name, _, flags, *rest = line.split()
+                ranges = [part.split("-") for part in rest[5:] if part[0].isdigit()]
+                if "myself" in flags and "master" in flags and any(int(r[0]) <= slot <= int(r[-1]) for r in ranges):
+                    return server
+        raise AssertionError(f"no primary for slot {slot}")
+
+
+def cluster_ports(number: int) -> list[int]:
+    """Free ports whose cluster bus, 10,000 above, is free as well."""
+    ports: list[int] = []
+    deadline = time.monotonic() + 10
+    while len(ports) < number:
+        assert time.monotonic() < deadline
+        port = free_port()
+        if port + 10_000 > 65_535:
+            port -= 20_000
+        if port not in ports and all(_is_free(candidate) for candidate in (port, port + 10_000)):
+            ports.append(port)
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
