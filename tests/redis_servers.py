@@ -92,7 +92,7 @@ class RedisCluster:
         slot = int(self.servers[0].answers("CLUSTER", "KEYSLOT", key))
         for server in self.servers:
             for line in server.answers("CLUSTER", "NODES").splitlines():
-                name, _, flags, *rest = line.split()
+                _, _, flags, *rest = line.split()
                 ranges = [part.split("-") for part in rest[5:] if part[0].isdigit()]
                 if "myself" in flags and "master" in flags and any(int(r[0]) <= slot <= int(r[-1]) for r in ranges):
                     return server

@@ -3,9 +3,10 @@
 One key a session, so every command is at home on a cluster; the key's own expiry ends it, so there is nothing to sweep.
 """
 
+import asyncio
 import re
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -15,8 +16,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError, ResponseError
 
 from .store import StoreUnavailable
-
-T = TypeVar("T")
 
 # The server runs a script as one step: nobody can write between the comparison and what follows it.
 REPLACE = """
@@ -70,26 +69,26 @@ class RedisStore:
                 self._client = Redis.from_pool(pool)
         except (RedisClusterException, TypeError) as error:
             raise ValueError(str(error)) from error
+        self._exploring = asyncio.Lock()
 
     async def load(self, session_id: str) -> bytes | None:
         try:
-            record: bytes | None = await self._run(self._client.get(_key(session_id)))
+            record: bytes | None = await self._run(self._client.get, _key(session_id))
         except WrongType:
-            return b""  # something that is no string: no record of ours, so it counts as a corrupt one
+            return b""  # a list, say: no record of ours, so it counts as a corrupt one
         return record
 
     async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
-        command = self._client.set(_key(session_id), record, nx=True, pxat=_milliseconds(expires_at))
-        return bool(await self._run(command))
+        expiry = _milliseconds(expires_at)
+        return bool(await self._run(self._client.set, _key(session_id), record, nx=True, pxat=expiry))
 
     async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
-        arguments = (old, new, _milliseconds(expires_at))
-        return await self._evaluate(REPLACE, session_id, *arguments)
+        return await self._evaluate(REPLACE, session_id, old, new, _milliseconds(expires_at))
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         if old is not None:
             return await self._evaluate(DELETE_IF_SAME, session_id, old)
-        return bool(await self._run(self._client.delete(_key(session_id))))
+        return bool(await self._run(self._client.delete, _key(session_id)))
 
     async def sweep(self, now: float, limit: int) -> list[str]:  # noqa: ARG002 - Redis does it by itself
         return []
@@ -98,32 +97,37 @@ class RedisStore:
         async def scan() -> int:
             return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
 
-        return await self._run(scan())
+        return int(await self._run(scan))
 
     async def check(self) -> None:
-        await self._run(self._client.exists(_key("health")))
+        await self._run(self._client.exists, _key("health"))
 
     async def close(self) -> None:
         await self._client.aclose()
 
     async def _evaluate(self, script: str, session_id: str, *arguments: object) -> bool:
         try:
-            return bool(await self._run(self._client.eval(script, 1, _key(session_id), *arguments)))
+            return bool(await self._run(self._client.eval, script, 1, _key(session_id), *arguments))
         except WrongType:
             return False
 
-    async def _run(self, command: Awaitable[T]) -> T:
+    async def _run(self, command: Callable[..., Awaitable[Any]], *arguments: object, **options: object) -> Any:
         try:
-            return await command
+            # Costs nothing once it is done. Without the lock, the first requests would all start to explore the
+            # cluster at once, and redis-py would close the connections of one under the feet of another.
+            async with self._exploring:
+                await self._client.initialize()
+            return await command(*arguments, **options)
         except ReadOnlyError as error:
-            # This was the primary once. The next connection may find the new one.
+            # This server was the primary once. A new connection may find the one that is it now.
             await self._client.aclose()
             raise StoreUnavailable(str(error)) from error
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
                 raise WrongType from error
             raise StoreUnavailable(str(error)) from error
-        except (RedisError, RedisClusterException, OSError) as error:
+        # AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
+        except (RedisError, RedisClusterException, OSError, AttributeError) as error:
             raise StoreUnavailable(str(error) or type(error).__name__) from error
 
 

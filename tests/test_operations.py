@@ -1,0 +1,160 @@
+"""Rules 16 and 17: listeners, and what operators do to sessions, as functions and from the shell."""
+
+import asyncio
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from litestar import Litestar
+from litestar.events import EventListener, listener
+
+from app.sessions import SessionManager, StoreUnavailable
+from app.sessions.session import digest
+from app.settings import PROJECT
+from tests.test_sessions import stored, values_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def heard(app: Litestar) -> list[tuple[str, str]]:
+    """What a listener hears that is added while the app runs."""
+    events: list[tuple[str, str]] = []
+
+    @listener("session_destroyed")
+    async def hear(session_id: str, reason: str) -> None:
+        events.append((session_id, reason))
+
+    app.event_emitter.listeners["session_destroyed"].add(hear)
+    return events
+
+
+async def test_rule_16_listeners_hear_of_every_end_once(sessions: SessionManager, heard: list[tuple[str, str]]) -> None:
+    first = await sessions.start(await stored(sessions, n=1))
+    second = await sessions.start(await stored(sessions, n=2))
+    again = await sessions.start(await stored(sessions, n=3))
+    ids = [first.id, second.id, again.id]
+    await first.destroy()
+    await first.destroy()
+    await second.rotate()
+    assert again.id
+    await sessions.destroy(again.id)
+    await again.destroy()
+    await asyncio.sleep(0.05)
+    assert heard == [(ids[0], "destroyed"), (ids[1], "rotated"), (ids[2], "destroyed")]
+
+
+async def test_rule_16_a_listener_can_be_removed(
+    app: Litestar, sessions: SessionManager, heard: list[tuple[str, str]]
+) -> None:
+    listeners: set[EventListener] = app.event_emitter.listeners["session_destroyed"]
+    listeners.clear()
+    await (await sessions.start(await stored(sessions, n=1))).destroy()
+    await asyncio.sleep(0.05)
+    assert heard == []
+
+
+async def test_rule_16_a_listener_that_fails_harms_nobody(
+    app: Litestar, sessions: SessionManager, heard: list[tuple[str, str]]
+) -> None:
+    @listener("session_destroyed")
+    async def fail(session_id: str, reason: str) -> None:
+        raise RuntimeError(session_id, reason)
+
+    app.event_emitter.listeners["session_destroyed"].add(fail)
+    for n in range(3):
+        await (await sessions.start(await stored(sessions, n=n))).destroy()
+    await asyncio.sleep(0.05)
+    assert len(heard) == 3
+
+
+async def test_rule_16_unknown_and_malformed_tokens_are_reported_hashed_and_not_often(
+    sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(50):
+        await sessions.start(f"{n:043}")
+        await sessions.start("malformed")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert digest("0" * 43) in warnings[0]
+    assert "0" * 43 not in caplog.text
+
+
+async def test_rule_17_find(sessions: SessionManager) -> None:
+    token = await stored(sessions, secret="x")
+    info = await sessions.find(digest(token))
+    assert info
+    assert info.id == digest(token)
+    assert abs(info.created_at - time.time()) < 5
+    assert info.expires_at == pytest.approx(info.created_at + sessions.lifetime)
+    assert info.remaining == pytest.approx(sessions.lifetime, abs=5)
+    assert "secret" not in repr(info)
+    assert await sessions.find(digest("nobody")) is None
+
+
+async def test_rule_17_destroy_by_id(sessions: SessionManager) -> None:
+    token = await stored(sessions, n=1)
+    await sessions.destroy(digest(token))
+    assert await values_of(sessions, token) == {}
+    with pytest.raises(LookupError):
+        await sessions.destroy(digest(token))
+
+
+async def test_rule_17_operations_say_so_when_the_store_fails(sessions: SessionManager) -> None:
+    async def fail(*_: object) -> bool:
+        raise StoreUnavailable("gone")
+
+    sessions.store.delete = fail  # type: ignore[assignment, method-assign]
+    with pytest.raises(StoreUnavailable):
+        await sessions.destroy("x")
+
+
+def shell(store_url: str, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SESSION_STORE": store_url, "NO_COLOR": "1", "COLUMNS": "200"}
+    program = str(Path(sys.executable).parent / "litestar")
+    return subprocess.run(
+        [program, "sessions", *command],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_rule_17_from_the_shell(sessions: SessionManager, store_url: str) -> None:
+    if store_url == "memory://":
+        assert shell(store_url, "count").stdout == "0\n"  # a process of its own, so a store of its own
+        return
+    token = await stored(sessions, quote="secret")
+    session_id = digest(token)
+
+    async def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(shell, store_url, *command)
+
+    assert (await run("count")).stdout == "1\n"
+    shown = (await run("show", session_id)).stdout
+    assert re.search(rf"id +{session_id}\ncreated_at +\S+ \S+ UTC\nexpires_at +\S+ \S+ UTC\nremaining +\d+ s\n", shown)
+    assert "secret" not in shown
+    assert (await run("flush")).stdout == "removed 0\n"
+    destroyed = await run("destroy", session_id)
+    assert destroyed.stdout == f"destroyed {session_id}\n", destroyed.stderr
+    assert await values_of(sessions, token) == {}
+    for command in ("show", "destroy"):
+        failed = await run(command, session_id)
+        assert failed.returncode == 1
+        assert "there is no session" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+async def test_rule_17_the_shell_says_what_is_wrong_with_the_store() -> None:
+    result = await asyncio.to_thread(shell, "redis://127.0.0.1:1/0", "count")
+    assert result.returncode == 1
+    assert "Connect" in result.stderr
+    assert "Traceback" not in result.stderr

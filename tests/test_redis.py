@@ -1,0 +1,308 @@
+"""What only Redis can show: its failures, its cost in commands, several machines, a failover."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.sessions.session import digest
+from tests.conftest import empty_store
+from tests.redis_servers import RedisCluster, RedisServer
+from tests.support import BROWSER, FORM, TEXT, UPDATE, HeldRequest, Server, free_port, shown_quote, token_of, wait_until
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that a test may break."""
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.stop()
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def assert_the_contracts_answer(server: Server, visitor: httpx.Client, seconds: float = 5) -> None:
+    """503 for whoever needs the store, with the cookie kept and the text given back; the others are served at once."""
+    stranger = server.client()
+    for path in ("/", "/manage"):
+        with answered_within(1):
+            assert stranger.get(path).status_code == 200
+    static = stranger.get("/").text.partition('href="/static/')[2].partition('"')[0]
+    with answered_within(1):
+        assert stranger.get(f"/static/{static}").status_code == 200
+    with answered_within(2):
+        assert stranger.get("/health").status_code == 503
+    for respond in (
+        lambda: visitor.get("/", headers=BROWSER),
+        lambda: visitor.put(UPDATE, content="new", headers=TEXT),
+        lambda: visitor.post("/session/destroy"),
+        lambda: stranger.put(UPDATE, content="new", headers=TEXT),
+    ):
+        with answered_within(seconds):
+            response = respond()
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) > 0
+        assert "set-cookie" not in response.headers
+    page = visitor.post(UPDATE, data={"quote": "my words"}, headers=BROWSER)
+    assert (page.status_code, shown_quote(page.text)) == (503, "my words")
+
+
+def lines_about(log: str, words: str) -> list[str]:
+    return [line for line in log.splitlines() if words in line]
+
+
+def test_rule_12_a_redis_that_is_down_when_the_app_starts(start_server: StartServer, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path / "redis")
+    server = start_server(store=redis.url)
+    stranger = server.client()
+    assert stranger.get("/").status_code == 200
+    with answered_within(1):
+        assert stranger.put(UPDATE, content="x", headers=TEXT).status_code == 503
+    redis.start()
+    assert stranger.put(UPDATE, content="x", headers=TEXT).status_code == 200
+    redis.stop()
+
+
+def test_rule_12_a_redis_that_goes_away_and_comes_back(start_server: StartServer, redis: RedisServer) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    record = redis.answers("--raw", "GET", f"session:{digest(token_of(visitor))}")
+    redis.stop()
+    assert_the_contracts_answer(server, visitor, seconds=1)
+    redis.start()
+    redis.answers("SET", f"session:{digest(token_of(visitor))}", record)
+    assert shown_quote(visitor.get("/").text) == "old"
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    assert len(lines_about(server.log, "fails to load")) == 1, "one line an outage and operation"
+    assert len(lines_about(server.log, "works again: load")) == 1
+    assert token_of(visitor) not in server.log
+    assert "Traceback" not in server.log
+
+
+def test_rule_12_a_redis_that_hangs(start_server: StartServer, redis: RedisServer) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    assert redis.process
+    redis.process.send_signal(19)  # SIGSTOP: it accepts and never answers
+    try:
+        assert_the_contracts_answer(server, visitor)
+        # Many who wait do not make each other wait longer.
+        others = [server.client(token_of(visitor)) for _ in range(60)]
+        with ThreadPoolExecutor(60) as pool, answered_within(6):
+            statuses = {response.status_code for response in pool.map(lambda client: client.get("/"), others)}
+        assert statuses == {503}
+    finally:
+        redis.process.send_signal(18)
+    wait_until(lambda: visitor.get("/").status_code == 200)
+    assert shown_quote(visitor.get("/").text) == "old"
+
+
+def test_rule_12_an_address_that_accepts_and_never_answers(start_server: StartServer) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as silent:
+        server = start_server(store=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        with answered_within(5):
+            assert server.client("A" * 43).get("/").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("spoil", "restore"),
+    [
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+        ("ACL SETUSER default -set -eval -del", "ACL SETUSER default +set +eval +del"),
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+    ],
+    ids=["OOM", "READONLY", "NOPERM", "NOREPLICAS"],
+)
+def test_rule_12_a_redis_that_refuses_writes(
+    start_server: StartServer, redis: RedisServer, spoil: str, restore: str
+) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    assert redis.answers(*spoil.split()) == "OK"
+    assert shown_quote(visitor.get("/").text) == "old", "reading still works"
+    with answered_within(2):
+        assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 503
+    stranger = server.client()
+    refused = stranger.put(UPDATE, content="new", headers=TEXT)
+    assert (refused.status_code, refused.headers.get("set-cookie")) == (503, None)
+    if "maxmemory" not in spoil:  # a Redis that is full still deletes
+        assert visitor.post("/session/destroy").status_code == 503
+    assert shown_quote(visitor.get("/").text) == "old", "nothing was claimed and nothing was done"
+    assert redis.answers(*restore.split()) == "OK"
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    assert "Traceback" not in server.log
+
+
+def test_rule_12_visitors_who_come_back_together_do_not_flood_redis(
+    start_server: StartServer, redis: RedisServer
+) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    redis.stop()
+    assert visitor.get("/").status_code == 503
+    redis.start()
+    clients = [server.client(token_of(visitor)) for _ in range(100)]
+    with ThreadPoolExecutor(100) as pool:
+        assert {r.status_code for r in pool.map(lambda client: client.get("/"), clients)} == {200}
+    connected = int(redis.answers("INFO", "clients").partition("connected_clients:")[2].split()[0])
+    assert connected <= 51, "the pool's limit, and this question"
+
+
+@pytest.mark.parametrize("record", ["garbage", "{}", "LIST"])
+def test_rule_11_garbage_in_redis_is_no_session_and_is_replaced(
+    start_server: StartServer, redis: RedisServer, record: str
+) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    old = token_of(visitor)
+    key = f"session:{digest(old)}"
+    if record == "LIST":
+        redis.answers("DEL", key)
+        redis.answers("LPUSH", key, "x")
+    else:
+        redis.answers("SET", key, record)
+    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    assert token_of(visitor) != old
+    assert redis.answers("DBSIZE") == "1"
+
+
+def test_rule_11_a_key_that_becomes_something_else_meanwhile(start_server: StartServer, redis: RedisServer) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    key = f"session:{digest(token_of(visitor))}"
+    held = HeldRequest(server, "PUT", UPDATE, b"new", TEXT, token_of(visitor))
+    redis.answers("DEL", key)
+    redis.answers("LPUSH", key, "x")
+    assert held.finish().status == 409
+
+
+def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisServer) -> None:
+    server = start_server(store=redis.url)
+    visitor = server.visitor("old")
+    stranger = server.client()
+
+    def commands(respond: Callable[[], httpx.Response]) -> dict[str, int]:
+        redis.answers("CONFIG", "RESETSTAT")
+        assert respond().status_code == 200
+        sent = redis.commands()
+        if "eval" in sent:  # what the script calls inside the server is no round trip
+            for inner in ("get", "set"):
+                sent[inner] = sent.get(inner, 0) - sent["eval"]
+        return {name: count for name, count in sent.items() if count}
+
+    assert commands(lambda: visitor.get("/")) == {"get": 1}
+    assert commands(lambda: stranger.get("/")) == {}
+    assert commands(lambda: stranger.put(UPDATE, content="x", headers=TEXT)) == {"set": 1}
+    assert commands(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == {"get": 1, "eval": 1}
+    assert commands(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == {"get": 1}, "unchanged, so not written"
+    static = stranger.get("/").text.partition('href="/static/')[2].partition('"')[0]
+    assert commands(lambda: visitor.get(f"/static/{static}")) == {}
+    assert commands(lambda: visitor.post("/session/destroy")) == {"get": 1, "del": 1}
+
+
+def test_rule_10_the_keys_expiry_is_that_of_the_session(start_server: StartServer, redis: RedisServer) -> None:
+    server = start_server(store=redis.url, environment={"SESSION_IDLE_TIMEOUT": "600"})
+    key = f"session:{digest(token_of(server.visitor('x')))}"
+    assert 590 <= int(redis.answers("TTL", key)) <= 600
+    lasting = start_server(store=redis.url)
+    visitor = lasting.visitor("x")
+    visitor.put(UPDATE, content="changed", headers=TEXT)
+    key = f"session:{digest(token_of(visitor))}"
+    assert 604_790 <= int(redis.answers("TTL", key)) <= 604_800
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def two_machines(request: pytest.FixtureRequest, start_server: StartServer, tmp_path: Path) -> tuple[Server, Server]:
+    url = empty_store(request.param, request, tmp_path)
+    return start_server(store=url), start_server(store=url)
+
+
+def test_sessions_roam_between_machines(two_machines: tuple[Server, Server]) -> None:
+    one, other = two_machines
+    visitor = one.visitor("from one")
+    roaming = other.client(token_of(visitor))
+    assert shown_quote(roaming.get("/").text) == "from one"
+    roaming.put(UPDATE, content="from the other", headers=TEXT)
+    assert shown_quote(visitor.get("/").text) == "from the other"
+    held = HeldRequest(one, "PUT", UPDATE, b"too late", TEXT, token_of(visitor))
+    roaming.post("/session/destroy")
+    answer = held.finish()
+    assert (answer.status, answer.set_cookie) == (409, None)
+    assert shown_quote(visitor.get("/").text) == "initial quote"
+
+
+def test_two_machines_lose_no_update(two_machines: tuple[Server, Server]) -> None:
+    """Both write the same session as fast as they can; every acknowledged save was once the last."""
+    token = token_of(two_machines[0].visitor("start"))
+
+    def write(machine: int) -> list[int]:
+        client = two_machines[machine].client(token)
+        return [client.put(UPDATE, content=f"{machine}.{n}", headers=TEXT).status_code for n in range(50)]
+
+    with ThreadPoolExecutor(2) as pool:
+        statuses = list(pool.map(write, range(2)))
+    assert statuses == [[200] * 50] * 2
+    assert shown_quote(two_machines[0].client(token).get("/").text) in ("0.49", "1.49")
+
+
+def test_rule_12_the_app_recovers_by_itself_when_a_primary_of_the_cluster_dies(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    cluster = RedisCluster(tmp_path).start()
+    try:
+        server = start_server(store=cluster.url)
+        visitor = server.visitor("before")
+        key = f"session:{digest(token_of(visitor))}"
+        time.sleep(0.5)  # let the replica catch up
+        stop = threading.Event()
+
+        def load() -> set[int]:
+            client, statuses = server.client(token_of(visitor)), set()
+            while not stop.is_set():
+                statuses.add(client.get("/").status_code)
+            return statuses
+
+        with ThreadPoolExecutor(4) as pool:
+            loads = [pool.submit(load) for _ in range(4)]
+            cluster.primary_of(key).stop()
+            try:
+                wait_until(lambda: visitor.put(UPDATE, content="after", headers=TEXT).status_code == 200, 30)
+            finally:
+                stop.set()
+        assert set().union(*(done.result() for done in loads)) <= {200, 503}
+        assert shown_quote(visitor.get("/").text) == "after"
+        assert "Traceback" not in server.log
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.parametrize("url", ["valkey://127.0.0.1:{}/0", "redis://127.0.0.1:{}"])
+def test_other_spellings_of_the_address(start_server: StartServer, redis: RedisServer, url: str) -> None:
+    server = start_server(store=url.format(redis.port))
+    assert shown_quote(server.visitor("x").get("/").text) == "x"
+
+
+def test_a_password_never_shows(start_server: StartServer, redis: RedisServer) -> None:
+    assert redis.answers("CONFIG", "SET", "requirepass", "s3cret") == "OK"
+    server = start_server(store=f"redis://:s3cret@127.0.0.1:{redis.port}/0")
+    assert shown_quote(server.visitor("x").get("/").text) == "x"
+    wrong = start_server(store=f"redis://:wr0ng@127.0.0.1:{redis.port}/0")
+    assert wrong.client().post(UPDATE, content=b"quote=x", headers=FORM).status_code == 503
+    for log in (server.log, wrong.log):
+        assert "s3cret" not in log
+        assert "wr0ng" not in log
