@@ -1,5 +1,6 @@
 """Redis for the tests: a server, or a cluster of three primaries and three replicas, started here on free ports."""
 
+import os
 import socket
 import subprocess
 import time
@@ -24,7 +25,8 @@ class RedisServer:
 
     def start(self) -> "RedisServer":
         self.folder.mkdir(exist_ok=True)
-        command = [require("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        program = require(os.environ.get("REDIS_SERVER", "redis-server"))  # valkey-server will do as well
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log"), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(lambda: self.answers("PING") == "PONG")

@@ -106,6 +106,22 @@ async def test_rule_10_a_renewal_that_fails_does_not_fail_the_request(
     assert await values_of(idle_sessions, token) == {"quote": "x"}
 
 
+async def test_rule_10_a_renewal_that_hangs_delays_the_request_by_a_second_at_most(
+    idle_sessions: SessionManager, clock: Clock
+) -> None:
+    token = await stored(idle_sessions, quote="x")
+    clock.offset = 500
+
+    async def hang(*_: object) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    idle_sessions.store.replace = hang  # type: ignore[assignment, method-assign]
+    started = time.monotonic()
+    assert await values_of(idle_sessions, token) == {"quote": "x"}
+    assert time.monotonic() - started < 1.5
+
+
 async def test_rule_10_a_save_that_meets_a_renewal_is_not_lost(idle_sessions: SessionManager, clock: Clock) -> None:
     token = await stored(idle_sessions, quote="x")
     slow = await idle_sessions.start(token)

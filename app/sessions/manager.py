@@ -83,7 +83,7 @@ class SessionManager:
     async def ask(self, operation: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
         """Wait for the store, `patience` seconds at the most. Raises StoreUnavailable if it fails or takes longer.
 
-        Logs an operation that starts to fail, and its recovery: an outage is two lines, however many requests it hits.
+        An outage is two lines in the log, its start and its end, however many requests it hits.
         """
         name = getattr(operation, "__name__", "answer")  # that of the store's method
         limit = self.patience if seconds is None else seconds
@@ -92,13 +92,13 @@ class SessionManager:
                 answer = await operation
         except (StoreUnavailable, TimeoutError) as error:
             reason = str(error) or f"no answer within {limit:.1f} s"
-            if name not in self._failing:
-                self._failing.add(name)
+            if not self._failing:
                 logger.error("The session store fails to %s; what needs it gets 503 until it works: %s", name, reason)
+            self._failing.add(name)
             raise StoreUnavailable(reason) from error
-        if name in self._failing:
-            self._failing.remove(name)
-            logger.warning("The session store works again: %s", name)
+        if name in self._failing:  # a store that refuses writes may still load: that is no recovery
+            self._failing.clear()
+            logger.warning("The session store works again")
         return answer
 
     def report_stranger(self, token: str, kind: Literal["unknown", "malformed"]) -> None:

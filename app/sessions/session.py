@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
+RENEWAL_PATIENCE = 1.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -275,10 +276,14 @@ class Session(MutableMapping[str, Any]):
         """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
         if not self._manager.renewal_is_due(record, time.time()):
             return
+        # Nobody shall wait long for what is not needed yet: the next request tries again.
+        patience, self._patience = self._patience, RENEWAL_PATIENCE
         try:
             await self._replace(record)
         except (StoreUnavailable, SessionTooLarge) as failure:
             logger.warning("Session %s could not be renewed: %s", self.id, failure)
+        finally:
+            self._patience = patience
 
     async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
         started = time.monotonic()
