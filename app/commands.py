@@ -3,19 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any
 
 import click
-from litestar import Litestar
 from litestar.plugins import CLIPlugin
 
 from app.sessions import SessionManager, StoreUnavailable
 
-
-class LitestarEnv(Protocol):
-    """What Litestar's command line hands to its commands."""
-
-    app: Litestar
+COUNT_PATIENCE = 60.0  # seconds: a million keys in Redis take a few
 
 
 class SessionCommands(CLIPlugin):
@@ -27,76 +22,56 @@ class SessionCommands(CLIPlugin):
 
 @click.group("sessions")
 def sessions_group() -> None:
-    """Look after server-side sessions. Their ids are those of the log and of the page "Your session"."""
+    """Look after server-side sessions. An id is what the log and the page "Your session" show."""
 
 
 @sessions_group.command()
 @click.argument("session_id")
 @click.pass_obj
-def show(env: LitestarEnv, session_id: str) -> None:
+def show(env: Any, session_id: str) -> None:
     """Show since when and until when a session lives; never what is in it."""
-
-    async def show(sessions: SessionManager) -> str:
-        info = await sessions.find(session_id)
-        if info is None:
-            raise LookupError(f"there is no session {session_id}")
-        return (
-            f"id          {info.id}\n"
-            f"created_at  {_utc(info.created_at)}\n"
-            f"expires_at  {_utc(info.expires_at)}\n"
-            f"remaining   {info.remaining:.0f} s"
-        )
-
-    _run(env.app, show)
+    info = _run(env, lambda sessions: sessions.find(session_id))
+    click.echo(f"id          {info.id}")
+    click.echo(f"created_at  {_utc(info.created_at)}")
+    click.echo(f"expires_at  {_utc(info.expires_at)}")
+    click.echo(f"remaining   {info.remaining:.0f} s")
 
 
 @sessions_group.command()
 @click.argument("session_id")
 @click.pass_obj
-def destroy(env: LitestarEnv, session_id: str) -> None:
+def destroy(env: Any, session_id: str) -> None:
     """End one session."""
-
-    async def destroy(sessions: SessionManager) -> str:
-        await sessions.destroy(session_id)
-        return f"destroyed {session_id}"
-
-    _run(env.app, destroy)
+    _run(env, lambda sessions: sessions.destroy(session_id))
+    click.echo(f"destroyed {session_id}")
 
 
 @sessions_group.command()
 @click.pass_obj
-def count(env: LitestarEnv) -> None:
+def count(env: Any) -> None:
     """Count the sessions in the store, those included that expired and were not removed yet."""
-
-    async def count(sessions: SessionManager) -> str:
-        return str(await sessions.ask(sessions.store.count(), seconds=60))
-
-    _run(env.app, count)
+    click.echo(_run(env, lambda sessions: sessions.ask(sessions.store.count(), COUNT_PATIENCE)))
 
 
 @sessions_group.command()
 @click.pass_obj
-def flush(env: LitestarEnv) -> None:
+def flush(env: Any) -> None:
     """Remove the sessions that have expired. The running app does that by itself once a minute."""
-
-    async def flush(sessions: SessionManager) -> str:
-        return f"removed {await sessions.flush()}"
-
-    _run(env.app, flush)
+    click.echo(f"removed {_run(env, lambda sessions: sessions.flush())}")
 
 
-def _run(app: Litestar, operation: Callable[[SessionManager], Awaitable[str]]) -> None:
-    async def within_lifespan() -> str | Exception:
-        async with app.lifespan():  # so that listeners hear of what happens here
+def _run(env: Any, operation: Callable[[SessionManager], Awaitable[Any]]) -> Any:
+    async def within_lifespan() -> Any:
+        async with env.app.lifespan():  # so that listeners hear of what happens here
             try:
-                return await operation(app.state.sessions)
+                return await operation(env.app.state.sessions)
             except (LookupError, StoreUnavailable) as error:
-                return error
+                return click.ClickException(str(error))
 
     result = asyncio.run(within_lifespan())
-    if isinstance(result, Exception):
-        raise click.ClickException(str(result))
-    click.echo(result)
+    if isinstance(result, click.ClickException):
+        raise result
+    return result
 
 
 def _utc(instant: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from app.sessions import Store, StoreUnavailable
 
 PROJECT = Path(__file__).resolve().parent.parent
+LONGEST = 315_360_000  # seconds: ten years; beyond it lies a slip of the finger
 REDIS_SCHEMES = tuple(
     f"{scheme}://" for scheme in ("redis", "rediss", "valkey", "valkeys", "redis+cluster", "rediss+cluster")
 )
@@ -31,31 +32,29 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Raises BadSetting. A variable that is set to nothing counts as not set."""
-        given = {name: environment[name].strip() for name in environment if environment[name].strip()}
-        idle_timeout = given.get("SESSION_IDLE_TIMEOUT")
+        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        idle_timeout = (
+            _number(given, "SESSION_IDLE_TIMEOUT", "1800", 1, LONGEST) if "SESSION_IDLE_TIMEOUT" in given else 0
+        )
         return cls(
             session_store=given.get("SESSION_STORE", DEFAULT_STORE),
-            session_lifetime=_seconds("SESSION_LIFETIME", given.get("SESSION_LIFETIME", "604800")),
-            session_idle_timeout=_seconds("SESSION_IDLE_TIMEOUT", idle_timeout) if idle_timeout else None,
-            destroy_delay=_delay("DESTROY_DELAY", given.get("DESTROY_DELAY", "3")),
+            session_lifetime=int(_number(given, "SESSION_LIFETIME", "604800", 1, LONGEST)),
+            session_idle_timeout=int(idle_timeout) or None,
+            destroy_delay=_number(given, "DESTROY_DELAY", "3", 0, 60),
         )
 
 
-def _seconds(name: str, text: str) -> int:
-    # Ten years: beyond it lies a slip of the finger, and far beyond it dates that cannot be shown.
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:12]) <= 315_360_000):
-        raise BadSetting(f"{name}={text!r} is no number of seconds from 1 to 315360000. A good value: {name}=604800")
-    return int(text)
-
-
-def _delay(name: str, text: str) -> float:
+def _number(environment: Mapping[str, str], name: str, default: str, lowest: float, highest: float) -> float:
+    text = environment.get(name, default)
     try:
-        delay = float(text)
+        number = float(text)
     except ValueError:
-        delay = -1.0
-    if not 0 <= delay <= 60:
-        raise BadSetting(f"{name}={text!r} is no number of seconds from 0 to 60. A good value: {name}=3")
-    return delay
+        number = float("nan")
+    if not lowest <= number <= highest:  # which is false for nan, too
+        raise BadSetting(
+            f"{name}={text!r} is no number of seconds from {lowest:g} to {highest:.0f}. A good value: {name}={default}"
+        )
+    return number
 
 
 def open_store(url: str) -> Store:

@@ -1,6 +1,7 @@
 """What only Redis can show: its failures, its cost in commands, several machines, a failover."""
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,19 @@ import pytest
 from app.sessions.session import digest
 from tests.conftest import empty_store
 from tests.redis_servers import RedisCluster, RedisServer
-from tests.support import BROWSER, FORM, TEXT, UPDATE, HeldRequest, Server, free_port, shown_quote, token_of, wait_until
+from tests.support import (
+    BROWSER,
+    FORM,
+    TEXT,
+    UPDATE,
+    HeldRequest,
+    Server,
+    free_port,
+    require,
+    shown_quote,
+    token_of,
+    wait_until,
+)
 
 StartServer = Callable[..., Server]
 
@@ -303,3 +316,31 @@ def test_a_password_never_shows(start_server: StartServer, redis: RedisServer) -
     for log in (server.log, wrong.log):
         assert "s3cret" not in log
         assert "wr0ng" not in log
+
+
+def test_redis_over_tls(start_server: StartServer, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = [
+        require("openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*command, "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
+    tls_port = str(free_port())
+    options = ("--tls-port", tls_port, "--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    redis = RedisServer(tmp_path / "redis", (*options, "--tls-auth-clients", "no")).start()
+    try:
+        server = start_server(store=f"rediss://localhost:{tls_port}/0?ssl_ca_certs={certificate}")
+        assert shown_quote(server.visitor("encrypted").get("/").text) == "encrypted"
+        suspicious = start_server(store=f"rediss://localhost:{tls_port}/0")
+        assert suspicious.client().put(UPDATE, content="x", headers=TEXT).status_code == 503, "an unknown certificate"
+    finally:
+        redis.stop()

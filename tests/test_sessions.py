@@ -284,6 +284,16 @@ async def test_rule_9_only_one_of_two_rotations_wins(sessions: SessionManager) -
     assert await sessions.store.count() == 1
 
 
+async def test_rule_9_an_expired_session_is_not_rotated(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await sessions.start(await stored(sessions, a=1))
+    later = time.time() + sessions.lifetime
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(SessionEnded):
+        await session.rotate()
+
+
 async def test_rule_9_without_a_session_there_is_nothing_to_rotate(sessions: SessionManager) -> None:
     session = await sessions.start(None)
     await session.rotate()

@@ -114,13 +114,13 @@ class SessionManager:
 
     # Operations, for people and for scripts
 
-    async def find(self, session_id: str) -> SessionInfo | None:
-        """Return what is known of a session, or None if there is none with this id."""
+    async def find(self, session_id: str) -> SessionInfo:
+        """Return what is known of a session. Raises LookupError if there is none with this id."""
         raw = await self.ask(self.store.load(session_id))
         record = Record.decode_or_none(raw)
         now = time.time()
         if record is None or not record.is_alive(now):
-            return None
+            raise LookupError(f"there is no session {session_id}")
         return SessionInfo(session_id, record.created_at, record.expires_at, record.deadline - now)
 
     async def destroy(self, session_id: str) -> None:

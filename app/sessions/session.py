@@ -179,6 +179,8 @@ class Session(MutableMapping[str, Any]):
         """
         self._require_usable()
         while self._raw is not None and self._record is not None and self._token is not None:
+            if not self._record.is_alive(time.time()):
+                await self._rebase(*self._changes())
             # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
             token = await self._insert(self._raw, self._record.deadline)
             if await self._ask(self._manager.store.delete(digest(self._token), self._raw)):
@@ -239,11 +241,11 @@ class Session(MutableMapping[str, Any]):
         expires_at = now + self._manager.lifetime
         record = Record(now, expires_at, self._manager.deadline(expires_at, now), self._values)
         raw = _encode(record)
+        if self._corrupt_id:
+            await self._ask(self._manager.store.delete(self._corrupt_id))
         self._token = await self._insert(raw, record.deadline)
         self._hold(raw, record)
         self._cookie = (self._token, self._manager.lifetime)
-        if self._corrupt_id:
-            await self._ask(self._manager.store.delete(self._corrupt_id))
 
     async def _insert(self, raw: bytes, deadline: float) -> str:
         token = new_token()
@@ -276,14 +278,15 @@ class Session(MutableMapping[str, Any]):
         """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
         if not self._manager.renewal_is_due(record, time.time()):
             return
-        # Nobody shall wait long for what is not needed yet: the next request tries again.
-        patience, self._patience = self._patience, RENEWAL_PATIENCE
+        # Nobody shall wait long for what can as well be done at the next request.
+        kept_back = self._patience - RENEWAL_PATIENCE
+        self._patience -= kept_back
         try:
             await self._replace(record)
         except (StoreUnavailable, SessionTooLarge) as failure:
             logger.warning("Session %s could not be renewed: %s", self.id, failure)
         finally:
-            self._patience = patience
+            self._patience += kept_back
 
     async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
         started = time.monotonic()
