@@ -5,8 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from app.sessions import Store, StoreUnavailable
+
+Number = TypeVar("Number", int, float)
 
 PROJECT = Path(__file__).resolve().parent.parent
 LONGEST = 315_360_000  # seconds: ten years; beyond it lies a slip of the finger
@@ -33,26 +36,26 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Raises BadSetting. A variable that is set to nothing counts as not set."""
         given = {name: value.strip() for name, value in environment.items() if value.strip()}
-        idle_timeout = (
-            _number(given, "SESSION_IDLE_TIMEOUT", "1800", 1, LONGEST) if "SESSION_IDLE_TIMEOUT" in given else 0
-        )
+        idle_timeout = "SESSION_IDLE_TIMEOUT"
         return cls(
             session_store=given.get("SESSION_STORE", DEFAULT_STORE),
-            session_lifetime=int(_number(given, "SESSION_LIFETIME", "604800", 1, LONGEST)),
-            session_idle_timeout=int(idle_timeout) or None,
-            destroy_delay=_number(given, "DESTROY_DELAY", "3", 0, 60),
+            session_lifetime=_number(int, given, "SESSION_LIFETIME", "604800", 1),
+            session_idle_timeout=_number(int, given, idle_timeout, "1800", 1) if idle_timeout in given else None,
+            destroy_delay=_number(float, given, "DESTROY_DELAY", "3", 0, 60),
         )
 
 
-def _number(environment: Mapping[str, str], name: str, default: str, lowest: float, highest: float) -> float:
-    text = environment.get(name, default)
+def _number(
+    kind: type[Number], given: Mapping[str, str], name: str, good: str, lowest: int, highest: int = LONGEST
+) -> Number:
+    text = given.get(name, good)
     try:
-        number = float(text)
+        number = kind(text)
     except ValueError:
-        number = float("nan")
+        number = kind(-1)
     if not lowest <= number <= highest:  # which is false for nan, too
         raise BadSetting(
-            f"{name}={text!r} is no number of seconds from {lowest:g} to {highest:.0f}. A good value: {name}={default}"
+            f"{name}={text!r} is no number of seconds from {lowest} to {highest}. A good value: {name}={good}"
         )
     return number
 
@@ -70,12 +73,12 @@ def open_store(url: str) -> Store:
         from app.sessions.sqlite import SQLiteStore
 
         path = PROJECT / url.removeprefix("sqlite:///")
-        if url == DEFAULT_STORE:
-            path.parent.mkdir(exist_ok=True)
         store = SQLiteStore(path)
         try:
+            if url == DEFAULT_STORE:
+                path.parent.mkdir(exist_ok=True)
             store.verify()
-        except StoreUnavailable as error:
+        except (OSError, StoreUnavailable) as error:
             raise BadSetting(
                 f"SESSION_STORE={url}: {error}. The folder has to exist, and folder and file have to be writable for "
                 f"the user that runs the app. Try: mkdir -p {path.parent}"
