@@ -49,6 +49,7 @@ class Server:
 
     folder: Path
     store: str = ""
+    app: str = "app.main:app"
     workers: int = 1
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class Server:
         raise AssertionError(f"the server does not answer:\n{self.log}")
 
     def launch(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT)]
+        command = [sys.executable, "-m", "uvicorn", self.app, "--app-dir", str(PROJECT)]
         command += ["--port", str(self.port), "--workers", str(self.workers), *self.options]
         environment = {"DESTROY_DELAY": "0", **os.environ, "SESSION_STORE": self.store, **self.environment}
         with (self.folder / "server.log").open("ab") as log:

@@ -4,11 +4,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.conftest import STORES, empty_store
 from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of
+
+EXTRA = "tests.extra_app:app"
 
 
 def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed(server: Server) -> None:
@@ -86,18 +90,59 @@ def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
     assert shown_quote(server.client(new).get("/").text) == "new"
 
 
-def test_rule_5_two_processes_keep_each_others_keys(start_server: Callable[..., Server]) -> None:
-    """One app process on each of two ports share a file. A foreign key is in the session while both save."""
-    one = start_server()
-    other = start_server(store=one.store)
-    client = one.visitor("old")
-    held = HeldRequest(other, "PUT", UPDATE, b"from the other", TEXT, token_of(client))
-    client.put(UPDATE, content="from the one", headers=TEXT)
+@pytest.fixture(params=[store for store in STORES if store != "memory"])
+def two_processes(
+    request: pytest.FixtureRequest, start_server: Callable[..., Server], tmp_path: Path
+) -> tuple[Server, Server]:
+    """Two processes on one store, whose sessions have any key one likes."""
+    url = empty_store(request.param, request, tmp_path)
+    return start_server(store=url, app=EXTRA), start_server(store=url, app=EXTRA)
+
+
+def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes: tuple[Server, Server]) -> None:
+    one, other = two_processes
+    client = one.visitor("start")
+    held = HeldRequest(other, "PUT", "/keys/b", b"from the other", TEXT, token_of(client))
+    assert client.put("/keys/a", content="from the one").status_code == 200
     assert held.finish().status == 200
-    assert shown_quote(client.get("/").text) == "from the other"
-    held = HeldRequest(other, "PUT", UPDATE, b"too late", TEXT, token_of(client))
+    assert client.get("/keys").json() == {"quote": "start", "a": "from the one", "b": "from the other"}
+
+
+def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_processes: tuple[Server, Server]) -> None:
+    token = token_of(two_processes[0].visitor("start"))
+
+    def write(n: int) -> int:
+        client = two_processes[n % 2].client(token)
+        return max(client.put(f"/keys/{n}", content=f"{turn}").status_code for turn in range(10))
+
+    with ThreadPoolExecutor(12) as pool:
+        assert set(pool.map(write, range(12))) == {200}
+    shown = two_processes[0].client(token).get("/keys").json()
+    assert shown == {"quote": "start"} | {str(n): "9" for n in range(12)}
+
+
+def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed_elsewhere(
+    two_processes: tuple[Server, Server],
+) -> None:
+    one, other = two_processes
+    client = one.visitor("old")
+    held = HeldRequest(other, "PUT", "/keys/a", b"too late", TEXT, token_of(client))
     client.post("/session/destroy")
-    assert held.finish().status == 409
+    answer = held.finish()
+    assert (answer.status, answer.set_cookie) == (409, None)
+
+
+def test_rule_6_a_put_that_was_under_way_when_its_session_was_rotated(two_processes: tuple[Server, Server]) -> None:
+    one, other = two_processes
+    client = one.visitor("kept")
+    old = token_of(client)
+    held = HeldRequest(other, "PUT", "/keys/a", b"too late", TEXT, old)
+    assert client.post("/rotate").status_code == 200
+    assert token_of(client) != old
+    answer = held.finish()
+    assert (answer.status, answer.set_cookie) == (409, None)
+    assert other.client(old).get("/keys").json() == {}
+    assert client.get("/keys").json() == {"quote": "kept"}
 
 
 def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:

@@ -1,0 +1,33 @@
+"""The app with a few more routes, to be served by a real uvicorn: any key of the session, and a rotation."""
+
+from typing import Any
+
+from litestar import Request, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from app.main import create_app
+from app.sessions import Session
+from app.settings import Settings
+
+
+@get("/keys")
+async def show_keys(session: NamedDependency[Session]) -> dict[str, Any]:
+    return dict(session)
+
+
+@put("/keys/{name:str}")
+async def set_key(request: Request[Any, Any, Any], session: NamedDependency[Session], name: FromPath[str]) -> str:
+    session[name] = (await request.body()).decode()
+    return name
+
+
+@post("/rotate", status_code=200)
+async def rotate(session: NamedDependency[Session]) -> str:
+    await session.rotate()
+    return "rotated"
+
+
+app = create_app(Settings.from_environment())
+for handler in (show_keys, set_key, rotate):
+    app.register(handler)

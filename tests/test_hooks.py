@@ -1,0 +1,225 @@
+"""The session hook around handlers that the demo does not have: ones that fail, refuse, rotate, stream."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, get, post
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.params import FromPath
+from litestar.response import Stream
+
+from app.sessions import Session, SessionManager
+from tests.test_sessions import stored, values_of
+
+pytestmark = pytest.mark.anyio
+Clients = Callable[..., Awaitable[httpx.AsyncClient]]
+BROWSER = {"Accept": "text/html,*/*;q=0.8"}
+
+
+class Strange:
+    """JSON knows nothing of it."""
+
+
+@post("/answer/{status:int}", status_code=200)
+async def change_and_answer(session: NamedDependency[Session], status: FromPath[int]) -> str:
+    session["changed"] = True
+    if status != 200:
+        raise HTTPException(status_code=status)
+    return "done"
+
+
+@post("/crash", status_code=200)
+async def change_and_crash(session: NamedDependency[Session]) -> str:
+    session["changed"] = True
+    raise ZeroDivisionError("a secret detail")
+
+
+@post("/nested", status_code=200)
+async def change_to_nonsense(session: NamedDependency[Session]) -> str:
+    session["cart"] = []
+    session["cart"].append(Strange())
+    return "done"
+
+
+@post("/huge", status_code=200)
+async def change_to_too_much(session: NamedDependency[Session]) -> str:
+    session["huge"] = "x" * 1_100_000
+    return "done"
+
+
+@post("/login", status_code=200)
+async def login(session: NamedDependency[Session]) -> str:
+    session["user"] = "ada"
+    await session.rotate()
+    return "welcome"
+
+
+@post("/login-and-crash", status_code=200)
+async def login_and_crash(session: NamedDependency[Session]) -> str:
+    await session.rotate()
+    raise ZeroDivisionError
+
+
+@post("/logout-and-crash", status_code=200)
+async def logout_and_crash(session: NamedDependency[Session]) -> str:
+    await session.destroy()
+    raise ZeroDivisionError
+
+
+@post("/logout-and-write", status_code=200)
+async def logout_and_write(session: NamedDependency[Session]) -> str:
+    await session.destroy()
+    session["new"] = 1
+    return "done"
+
+
+@post("/stream", status_code=200)
+async def change_and_stream(session: NamedDependency[Session]) -> Stream:
+    session["cart"] = [Strange] if "strange" in session else []
+    session["cart"].append(Strange())
+
+    async def forever() -> AsyncIterator[str]:
+        while True:
+            yield "endless "
+
+    return Stream(forever())
+
+
+@get("/denied")
+async def denied() -> None:
+    raise NotAuthorizedException
+
+
+@pytest.fixture
+def app_with_routes(app: Litestar) -> Litestar:
+    for handler in (
+        change_and_answer,
+        change_and_crash,
+        change_to_nonsense,
+        change_to_too_much,
+        login,
+        login_and_crash,
+        logout_and_crash,
+        logout_and_write,
+        change_and_stream,
+        denied,
+    ):
+        app.register(handler)
+    return app
+
+
+@pytest.fixture
+async def client(app_with_routes: Litestar, client_with: Clients) -> httpx.AsyncClient:
+    assert app_with_routes
+    return await client_with(kept=1)
+
+
+def values(sessions: SessionManager, client: httpx.AsyncClient) -> Awaitable[dict[str, Any]]:
+    return values_of(sessions, client.cookies["session"])
+
+
+@pytest.mark.parametrize(
+    ("status", "saved"),
+    [(200, True), (401, True), (404, True), (400, False), (413, False), (415, False), (500, False), (503, False)],
+)
+async def test_rule_7_what_is_saved_depends_on_the_answer(
+    client: httpx.AsyncClient, sessions: SessionManager, status: int, saved: bool
+) -> None:
+    response = await client.post(f"/answer/{status}")
+    assert response.status_code == status
+    assert await values(sessions, client) == ({"kept": 1, "changed": True} if saved else {"kept": 1})
+
+
+async def test_rule_7_a_handler_that_crashes_saves_nothing_and_tells_nothing(
+    client: httpx.AsyncClient, sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    for headers in ({}, BROWSER):
+        response = await client.post("/crash", headers=headers)
+        assert response.status_code == 500
+        assert "secret" not in response.text
+        assert "ZeroDivisionError" not in response.text
+        assert response.headers["cache-control"] == "no-store"
+    assert "a secret detail" in caplog.text
+    assert await values(sessions, client) == {"kept": 1}
+
+
+async def test_rule_18_a_nested_value_that_is_not_json_is_a_500_that_names_the_key_in_the_log(
+    client: httpx.AsyncClient, sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = await client.post("/nested", headers=BROWSER)
+    assert response.status_code == 500
+    assert response.text.startswith("<!doctype html>"), "the whole response is replaced by a proper page"
+    assert "session['cart']" in caplog.text
+    assert await values(sessions, client) == {"kept": 1}
+
+
+async def test_rule_18_a_session_that_grows_too_large_is_a_413(
+    client: httpx.AsyncClient, sessions: SessionManager
+) -> None:
+    response = await client.post("/huge")
+    assert response.status_code == 413
+    assert await values(sessions, client) == {"kept": 1}
+
+
+async def test_rule_7_a_stream_whose_save_fails_is_stopped_and_replaced(
+    client: httpx.AsyncClient, sessions: SessionManager
+) -> None:
+    response = await client.post("/stream")
+    assert response.status_code == 500
+    assert "endless" not in response.text
+    assert await values(sessions, client) == {"kept": 1}
+
+
+async def test_rule_9_a_login_rotates(client: httpx.AsyncClient, sessions: SessionManager) -> None:
+    before = client.cookies["session"]
+    response = await client.post("/login")
+    assert response.status_code == 200
+    assert "session=" in response.headers["set-cookie"]
+    client.cookies.delete("session", domain="")
+    assert await values_of(sessions, before) == {}
+    assert await values(sessions, client) == {"kept": 1, "user": "ada"}
+
+
+async def test_rule_9_the_new_token_is_sent_even_if_the_handler_fails(
+    client: httpx.AsyncClient, sessions: SessionManager
+) -> None:
+    response = await client.post("/login-and-crash")
+    assert response.status_code == 500
+    client.cookies.delete("session", domain="")
+    assert await values(sessions, client) == {"kept": 1}
+
+
+async def test_rule_8_the_session_is_gone_even_if_the_handler_fails(
+    client: httpx.AsyncClient, sessions: SessionManager
+) -> None:
+    response = await client.post("/logout-and-crash")
+    assert response.status_code == 500
+    assert "Max-Age=0" in response.headers["set-cookie"]
+    assert await sessions.store.count() == 0
+
+
+async def test_rule_8_a_write_after_destroy_sets_one_cookie(
+    client: httpx.AsyncClient, sessions: SessionManager
+) -> None:
+    response = await client.post("/logout-and-write")
+    assert len(response.headers.get_list("set-cookie")) == 1
+    client.cookies.delete("session", domain="")
+    assert await values(sessions, client) == {"new": 1}
+
+
+async def test_errors_that_have_no_text_of_ours_are_still_pages(client: httpx.AsyncClient) -> None:
+    response = await client.get("/denied", headers=BROWSER)
+    assert (response.status_code, "Unauthorized" in response.text) == (401, True)
+
+
+async def test_a_visitor_without_a_session_gets_one_from_a_handler_that_writes(
+    app_with_routes: Litestar, client_with: Clients, sessions: SessionManager
+) -> None:
+    assert app_with_routes
+    await stored(sessions, somebody="else")
+    stranger = await client_with()
+    await stranger.post("/answer/200")
+    assert await values(sessions, stranger) == {"changed": True}
