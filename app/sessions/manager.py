@@ -15,6 +15,7 @@ from .store import Store, StoreUnavailable
 T = TypeVar("T")
 Reason = Literal["destroyed", "rotated", "expired"]
 
+COUNT_PATIENCE = 60.0  # seconds: Redis has to walk through all its keys
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
 SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which nobody else is served
 STRANGER_LOG_INTERVAL = 60.0  # seconds between two warnings about tokens that the store does not know
@@ -128,6 +129,10 @@ class SessionManager:
         if not await self.ask(self.store.delete(session_id)):
             raise LookupError(f"there is no session {session_id}")
         self.on_ended(session_id, "destroyed")
+
+    async def count(self) -> int:
+        """Return how many sessions the store holds, those included that expired and were not removed yet."""
+        return await self.ask(self.store.count(), COUNT_PATIENCE)
 
     async def flush(self) -> int:
         """Remove the expired sessions, in batches between which requests are served; return how many.

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Coroutine, Iterator, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -281,12 +282,9 @@ class Session(MutableMapping[str, Any]):
         # Nobody shall wait long for what can as well be done at the next request.
         kept_back = self._patience - RENEWAL_PATIENCE
         self._patience -= kept_back
-        try:
+        with suppress(StoreUnavailable, SessionTooLarge):  # if the store fails, the manager has logged it
             await self._replace(record)
-        except (StoreUnavailable, SessionTooLarge) as failure:
-            logger.warning("Session %s could not be renewed: %s", self.id, failure)
-        finally:
-            self._patience += kept_back
+        self._patience += kept_back
 
     async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
         started = time.monotonic()
