@@ -72,10 +72,7 @@ class RedisStore:
         self._exploring = asyncio.Lock()
 
     async def load(self, session_id: str) -> bytes | None:
-        try:
-            record: bytes | None = await self._run(self._client.get, _key(session_id))
-        except WrongType:
-            return b""  # a list, say: no record of ours, so it counts as a corrupt one
+        record: bytes | None = await self._run(self._client.get, _key(session_id))
         return record
 
     async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
@@ -83,12 +80,13 @@ class RedisStore:
         return bool(await self._run(self._client.set, _key(session_id), record, nx=True, pxat=expiry))
 
     async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
-        return await self._evaluate(REPLACE, session_id, old, new, _milliseconds(expires_at))
+        expiry = _milliseconds(expires_at)
+        return bool(await self._run(self._client.eval, REPLACE, 1, _key(session_id), old, new, expiry))
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        if old is not None:
-            return await self._evaluate(DELETE_IF_SAME, session_id, old)
-        return bool(await self._run(self._client.delete, _key(session_id)))
+        if old is None:
+            return bool(await self._run(self._client.delete, _key(session_id)))
+        return bool(await self._run(self._client.eval, DELETE_IF_SAME, 1, _key(session_id), old))
 
     async def sweep(self, now: float, limit: int) -> list[str]:  # noqa: ARG002 - Redis does it by itself
         return []
@@ -105,12 +103,6 @@ class RedisStore:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _evaluate(self, script: str, session_id: str, *arguments: object) -> bool:
-        try:
-            return bool(await self._run(self._client.eval, script, 1, _key(session_id), *arguments))
-        except WrongType:
-            return False
-
     async def _run(self, command: Callable[..., Awaitable[Any]], *arguments: object, **options: object) -> Any:
         try:
             # Costs nothing once it is done. Without the lock, the first requests would all start to explore the
@@ -124,15 +116,11 @@ class RedisStore:
             raise StoreUnavailable(str(error)) from error
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
-                raise WrongType from error
+                return b""  # a list, say: no record of ours, so it counts as a corrupt one
             raise StoreUnavailable(str(error)) from error
         # AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
         except (RedisError, RedisClusterException, OSError, AttributeError) as error:
             raise StoreUnavailable(str(error) or type(error).__name__) from error
-
-
-class WrongType(Exception):
-    """The key holds something that is no string."""
 
 
 def _key(session_id: str) -> str:
