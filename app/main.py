@@ -17,18 +17,9 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
-from app import routes
+from app import hooks, routes
 from app.commands import SessionCommands
 from app.errors import error_response
-from app.hooks import (
-    CrossOriginGuard,
-    HealthCheckFilter,
-    SessionHook,
-    add_security_headers,
-    announce_ended_session,
-    log_ended_session,
-    provide_session,
-)
 from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
 
@@ -48,9 +39,11 @@ def create_app(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def keep_store(_: Litestar) -> AsyncIterator[None]:
         sweeper = asyncio.create_task(sessions.sweep_forever())
-        yield
-        sweeper.cancel()
-        await sessions.store.close()
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await sessions.store.close()
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
@@ -70,10 +63,10 @@ def create_app(settings: Settings) -> Litestar:
                 opt={"no_session": True},
             ),
         ],
-        middleware=[CrossOriginGuard(), SessionHook(sessions)],
-        before_send=[add_security_headers],
+        middleware=[hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
+        before_send=[hooks.add_security_headers],
         dependencies={
-            "session": Provide(provide_session),
+            "session": Provide(hooks.provide_session),
             "sessions": Provide(lambda: sessions, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
         },
@@ -83,12 +76,12 @@ def create_app(settings: Settings) -> Litestar:
         ),
         request_max_body_size=MAX_BODY_SIZE,
         lifespan=[keep_store],
-        listeners=[log_ended_session],
+        listeners=[hooks.log_ended_session],
         plugins=[SessionCommands()],
         state=State({"sessions": sessions}),
         openapi_config=None,
     )
-    sessions.on_ended = partial(announce_ended_session, app)
+    sessions.on_ended = partial(hooks.announce_ended_session, app)
     return app
 
 
@@ -100,7 +93,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
+logging.getLogger("uvicorn.access").addFilter(hooks.HealthCheckFilter())
 
 try:
     app = create_app(Settings.from_environment())

@@ -59,6 +59,24 @@ def test_a_bad_setting_is_refused_with_its_name_and_a_good_value(name: str, valu
     assert Path(__file__).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret@localhost/name",
+        "redis://:s3/cret@localhost:6379/0",
+        "redis://localhost/0?password=s3cret&no_such_option=1",
+        "redis://localhost/0?password=s3cret&socket_timeout=x",
+        "redis:/:s3cret@localhost",
+        "postgres://me:s3cret@localhost",
+    ],
+)
+def test_a_bad_address_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(BadSetting) as refusal:
+        open_store(url)
+    assert "s3cret" not in str(refusal.value)
+    assert "cret@" not in str(refusal.value)
+
+
 def test_the_defaults() -> None:
     expected = Settings("sqlite:///var/sessions.sqlite3", 604_800, None, 3.0)
     assert Settings.from_environment({}) == expected
