@@ -100,10 +100,22 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
+def configure_logging() -> None:
+    """One line an event, with time, process and logger, from the app and from uvicorn alike.
+
+    It is written at once: Litestar's own handler hands it to a thread, and a process that stops may lose its last ones.
+    """
+    formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, force=True)
+    for name in ("", "uvicorn", "uvicorn.access"):
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(formatter)
+    logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
+
 
 try:
     app = create_app(Settings.from_environment())
 except BadSetting as error:
     sys.stderr.write(f"Cannot start: {error}\n")
     sys.exit(3)  # uvicorn's code for a failed start: with several workers, the parent gives up too
+configure_logging()
