@@ -33,11 +33,15 @@ from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
 
 STATIC = PROJECT / "static"
+TEMPLATES = PROJECT / "templates"
 MAX_BODY_SIZE = 512 * 1024  # bytes: enough for the longest quote, percent-encoded in a form
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Return the app with these settings. Raises BadSetting if the session store cannot be used."""
+    """Return the app with these settings. Raises BadSetting if the session store, or a folder, cannot be used."""
+    for folder in (STATIC, TEMPLATES):
+        if not folder.is_dir():
+            raise BadSetting(f"the folder {folder} is missing. Deploy the whole project, not app/ alone")
     sessions = SessionManager(
         open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
     )
@@ -78,9 +82,7 @@ def create_app(settings: Settings) -> Litestar:
             "settings": Provide(lambda: settings, sync_to_thread=False),
         },
         exception_handlers={HTTPException: error_response, Exception: error_response},
-        template_config=TemplateConfig(
-            directory=PROJECT / "templates", engine=JinjaTemplateEngine, engine_callback=add_globals
-        ),
+        template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
         request_max_body_size=MAX_BODY_SIZE,
         lifespan=[keep_store],
         listeners=[log_ended_session],
