@@ -49,14 +49,14 @@ def wait_until_each_worker_has_answered(server: Server) -> None:
 def test_requests_that_have_begun_are_finished(
     start_server: StartServer, workers: int, stop: Callable[[int, int], None]
 ) -> None:
-    server = start_with_all_workers(start_server, workers, delay="2")
+    server = start_with_all_workers(start_server, workers, delay="3")
     held = [HeldRequest(server, "PUT", UPDATE, f"kept {n}".encode(), TEXT) for n in range(3)]
     wait_until_each_worker_has_answered(server)
     leaving = [server.visitor("to be destroyed") for _ in range(2)]
     pages = [server.client(token_of(visitor)) for visitor in leaving]
     with ThreadPoolExecutor(len(leaving)) as pool:
         destroys = [pool.submit(visitor.post, "/session/destroy") for visitor in leaving]
-        # The sessions end at once, the answers take two seconds more.
+        # The sessions end at once, the answers take three seconds more.
         wait_until(lambda: {shown_quote(page.get("/").text) for page in pages} == {"initial quote"})
         assert not any(destroy.done() for destroy in destroys)
         assert server.process
