@@ -1,6 +1,8 @@
 """CI does what the README says, here and on GitHub, and the project's name stands in few places."""
 
+import os
 import re
+from pathlib import Path
 
 from app.settings import PROJECT
 
@@ -38,3 +40,17 @@ def test_the_workflow_may_read_and_nothing_else_and_its_actions_are_pinned() -> 
     assert actions
     for action in actions:
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)
+
+
+def test_the_name_of_the_project_stands_in_at_most_three_places() -> None:
+    """A heading, the title of the pages, the name of the package: so it is quickly changed."""
+    (name,) = re.findall(r'^name = "(.*)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+    pattern = re.compile(name.replace("-", "[ _-]"), re.IGNORECASE)
+    places = []
+    for folder, folders, files in os.walk(PROJECT):
+        folders[:] = [name for name in folders if name in (".ci", ".github") or not name.startswith((".", "__", "var"))]
+        for file in files:
+            text = (Path(folder) / file).read_text(errors="replace")
+            places += [file] * len(pattern.findall(text))
+    assert "pyproject.toml" in places
+    assert len(places) <= 3, places
