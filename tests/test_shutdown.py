@@ -26,7 +26,8 @@ def workers_of(server: Server) -> set[str]:
 
 
 def start_with_all_workers(start_server: StartServer, workers: int, delay: str = "0") -> Server:
-    server = start_server(workers=workers, options=FLAGS, environment={"DESTROY_DELAY": delay})
+    patience = ("--timeout-worker-healthcheck", "30")  # for machines that are busy with other tests
+    server = start_server(workers=workers, options=FLAGS + patience, environment={"DESTROY_DELAY": delay})
     wait_until(lambda: len(workers_of(server)) == workers)
     return server
 
