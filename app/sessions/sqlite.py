@@ -66,7 +66,7 @@ class SQLiteStore:
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         return await self._write(
-            "DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR record = ?2)", (session_id, old)
+            "DELETE FROM sessions WHERE id = ? AND (? IS NULL OR record = ?)", (session_id, old, old)
         )
 
     async def sweep(self, now: float, limit: int) -> list[str]:
