@@ -24,11 +24,15 @@ from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
 
 STATIC = PROJECT / "static"
+TEMPLATES = PROJECT / "templates"
 MAX_BODY_SIZE = 512 * 1024  # bytes: enough for the longest quote, percent-encoded in a form
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Return the app with these settings. Raises BadSetting if the session store cannot be used."""
+    """Return the app with these settings. Raises BadSetting if the session store, or a folder, cannot be used."""
+    for folder in (STATIC, TEMPLATES):
+        if not folder.is_dir():
+            raise BadSetting(f"the folder {folder} is missing. Deploy the whole project, not app/ alone")
     sessions = SessionManager(
         open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
     )
@@ -71,9 +75,7 @@ def create_app(settings: Settings) -> Litestar:
             "settings": Provide(lambda: settings, sync_to_thread=False),
         },
         exception_handlers={HTTPException: error_response, Exception: error_response},
-        template_config=TemplateConfig(
-            directory=PROJECT / "templates", engine=JinjaTemplateEngine, engine_callback=add_globals
-        ),
+        template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
         request_max_body_size=MAX_BODY_SIZE,
         lifespan=[keep_store],
         listeners=[hooks.log_ended_session],
@@ -93,10 +95,22 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-logging.getLogger("uvicorn.access").addFilter(hooks.HealthCheckFilter())
+def configure_logging() -> None:
+    """One line an event, with time, process and logger, from the app and from uvicorn alike.
+
+    It is written at once: Litestar's own handler hands it to a thread, and a process that stops may lose its last ones.
+    """
+    formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, force=True)
+    for name in ("", "uvicorn", "uvicorn.access"):
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(formatter)
+    logging.getLogger("uvicorn.access").addFilter(hooks.HealthCheckFilter())
+
 
 try:
     app = create_app(Settings.from_environment())
 except BadSetting as error:
     sys.stderr.write(f"Cannot start: {error}\n")
     sys.exit(3)  # uvicorn's code for a failed start: with several workers, the parent gives up too
+configure_logging()

@@ -287,17 +287,3 @@ def test_rule_11_a_row_that_is_corrupted_while_a_request_is_under_way(start_serv
     held = HeldRequest(server, "PUT", UPDATE, b"new", TEXT, token_of(visitor))
     break_record(server, token_of(visitor), b"garbage")
     assert held.finish().status == 409
-
-
-def test_a_graceful_stop_lets_a_slow_request_finish(start_server: StartServer) -> None:
-    server = start_server(environment={"DESTROY_DELAY": "1"})
-    visitor = server.visitor("x")
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(visitor.post, "/session/destroy")
-        wait_until(lambda: shown_quote(server.client(token_of(visitor)).get("/").text) == "initial quote")
-        assert server.process
-        server.process.terminate()
-        assert answer.result().text == "Session destroyed."
-        server.process.wait(timeout=10)
-    assert "Application shutdown complete" in server.log
-    assert "Traceback" not in server.log

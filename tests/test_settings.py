@@ -108,21 +108,6 @@ def test_the_database_is_for_its_owner_only(tmp_path: Path) -> None:
     assert (tmp_path / "s.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
-def start(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT), "--port", "0", *options]
-    return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=30, check=False
-    )
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_bad_setting_stops_the_start(workers: str) -> None:
-    result = start({"SESSION_LIFETIME": "forever"}, "--workers", workers)
-    assert result.returncode != 0 or workers == "2", "with several workers uvicorn stops, but calls it a success"
-    assert "Cannot start: SESSION_LIFETIME='forever'" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_a_database_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o500)

@@ -55,8 +55,8 @@ class SQLiteStore:
         return changed == 1
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        delete = "DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR CAST(record AS BLOB) = ?2)"
-        _, changed = await self._run(delete, session_id, old)
+        delete = "DELETE FROM sessions WHERE id = ? AND (? IS NULL OR CAST(record AS BLOB) = ?)"
+        _, changed = await self._run(delete, session_id, old, old)
         return changed == 1
 
     async def sweep(self, now: float, limit: int) -> list[str]:
