@@ -277,9 +277,10 @@ async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primar
 async def test_rule_12_hundreds_at_once_wait_their_turn(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
-    """They are the first, too, so that all of them find a cluster that nobody has explored yet."""
+    """For one session, which is at one server of a cluster; and from the first moment, before that is explored."""
     store = RedisStore(empty_store(kind, request, tmp_path))
-    assert await asyncio.gather(*(store.load(digest("one")) for _ in range(300))) == [None] * 300
+    for _ in range(2):
+        assert await asyncio.gather(*(store.load(digest("one")) for _ in range(300))) == [None] * 300
     await store.close()
 
 
