@@ -88,6 +88,8 @@ def create_app(settings: Settings) -> Litestar:
         state=State({"sessions": sessions}),
         openapi_config=None,
     )
+    if app.debug:  # LITESTAR_DEBUG=1, never in production
+        app.register(routes.demo)
     sessions.on_ended = partial(announce_ended_session, app)
     return app
 
