@@ -1,7 +1,6 @@
 """Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`, then `routes.py`."""
 
 import asyncio
-import hashlib
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -10,11 +9,10 @@ from functools import partial
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
-from litestar.datastructures import CacheControlHeader, State
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
 from app import routes
@@ -31,8 +29,8 @@ from app.hooks import (
 )
 from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
+from app.static import static_router
 
-STATIC = PROJECT / "static"
 MAX_BODY_SIZE = 512 * 1024  # bytes: enough for the longest quote, percent-encoded in a form
 
 
@@ -42,8 +40,7 @@ def create_app(settings: Settings) -> Litestar:
         open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
     )
 
-    # The address of a static file changes with the files, so a browser may keep each for ever.
-    static_path = f"/static/{_fingerprint()}"
+    static = static_router(PROJECT / "static")
 
     @asynccontextmanager
     async def keep_store(_: Litestar) -> AsyncIterator[None]:
@@ -55,7 +52,7 @@ def create_app(settings: Settings) -> Litestar:
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
         engine.engine.globals |= {
-            "static": lambda name: f"{static_path}/{name}",
+            "static": lambda name: f"{static.path}/{name}",
             "destroy_delay": settings.destroy_delay,
         }
 
@@ -63,12 +60,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[
             routes.pages,
             routes.without_session,
-            create_static_files_router(
-                static_path,
-                [STATIC],
-                cache_control=CacheControlHeader(max_age=31_536_000, public=True, immutable=True),
-                opt={"no_session": True},
-            ),
+            static,
         ],
         middleware=[CrossOriginGuard(), SessionHook(sessions)],
         before_send=[add_security_headers],
@@ -92,14 +84,6 @@ def create_app(settings: Settings) -> Litestar:
         app.register(routes.demo)
     sessions.on_ended = partial(announce_ended_session, app)
     return app
-
-
-def _fingerprint() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(STATIC.rglob("*")):
-        if path.is_file():
-            digest.update(f"{path.relative_to(STATIC)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
