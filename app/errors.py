@@ -17,22 +17,13 @@ STATUS_OF: dict[type[Exception], int] = {SessionEnded: 409, SessionTooLarge: 413
 # What people read: what happened and whether they lost something, and what to do now.
 MESSAGES = {
     400: ("The server did not understand this request. Nothing was saved.", "Check what you sent, then try again."),
-    403: (
-        "This request came from another site and was refused. Nothing was saved.",
-        "Open the page on this site and do it there.",
-    ),
+    403: ("This request came from another site. Nothing was saved.", "Open this site's own page and do it there."),
     404: ("There is no page at this address.", "Check the address, or start from your quote."),
     405: ("This address does not answer this kind of request.", "Use the links and buttons of the pages."),
     409: ("Your session ended in the meantime, so nothing was saved.", "Save again to start a new session."),
     413: ("This is too much at once. Nothing was saved.", "Shorten it and save again."),
-    415: (
-        "The server does not take this kind of content. Nothing was saved.",
-        "Send text/plain or the page's form, in UTF-8.",
-    ),
-    500: (
-        "Something went wrong on the server. Nothing was saved.",
-        "Try again. If it fails again, tell whoever runs this site.",
-    ),
+    415: ("The server does not take this kind of content. Nothing was saved.", "Send UTF-8 text or a form."),
+    500: ("Something went wrong on the server. Nothing was saved.", "Try again, or tell whoever runs this site."),
     503: ("The server cannot reach your session right now. Nothing was saved.", "Try again in a few seconds."),
 }
 RETRY_AFTER = "5"  # seconds

@@ -90,10 +90,8 @@ async def error_demo() -> Template:
 @route("/errors/{status:int}", http_method=PAGE)
 async def show_error(status: FromPath[int]) -> None:
     """Fail with this status, by the same exception as in earnest."""
-    causes = {code: kind for kind, code in STATUS_OF.items()} | {500: RuntimeError}
-    if status in causes:
-        raise causes[status]("for show")
-    raise HTTPException(status_code=status if status in MESSAGES else 404)
+    causes = {code: cause for cause, code in STATUS_OF.items()} | {500: RuntimeError}
+    raise causes[status]() if status in causes else HTTPException(status_code=status if status in MESSAGES else 404)
 
 
 pages = Router("/", route_handlers=[quote_page, update_quote, submit_quote, manage_page, destroy_session])

@@ -19,7 +19,9 @@ from litestar import HttpMethod, Request, Response, Router, route
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-FOR_EVER = "max-age=31536000, public, immutable"  # a year, the longest that caches know
+FOR_EVER = "max-age=31536000, public, immutable"  # a year
+# gzip is named, and not with a weight of nought (RFC 9110, 12.5.3).
+ACCEPTS_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 
 
 def static_router(folder: Path) -> Router:
@@ -35,15 +37,9 @@ def static_router(folder: Path) -> Router:
         if name not in files:
             raise NotFoundException
         content, headers = files[name], {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
-        if accepts_gzip(request.headers.get("accept-encoding", "")) and len(compressed[name]) < len(content):
+        if ACCEPTS_GZIP.search(request.headers.get("accept-encoding", "")) and len(compressed[name]) < len(content):
             content, headers["Content-Encoding"] = compressed[name], "gzip"
-        return Response(
-            content, media_type=mimetypes.guess_type(name)[0] or "application/octet-stream", headers=headers
-        )
+        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(content, media_type=media_type, headers=headers)
 
     return Router(f"/static/{version}", route_handlers=[static_file], opt={"no_session": True})
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether gzip is named, and not with a weight of nought (RFC 9110, 12.5.3)."""
-    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accept_encoding, re.IGNORECASE) is not None
