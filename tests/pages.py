@@ -26,9 +26,9 @@ def state(function: State) -> State:
     return function
 
 
-def saved(page: Page) -> None:
+def saved(page: Page, text: str = QUOTE) -> None:
     page.goto("/")
-    save(page, QUOTE)
+    save(page, text)
     expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
     page.mouse.move(0, 0)
 
@@ -47,8 +47,7 @@ def quote(page: Page, _: Server) -> Iterator[None]:
 
 @state
 def quote_empty(page: Page, _: Server) -> Iterator[None]:
-    page.goto("/")
-    save(page, "")
+    saved(page, "")
     page.reload()
     yield
 
@@ -62,8 +61,7 @@ def quote_focus(page: Page, _: Server) -> Iterator[None]:
 
 @state
 def quote_long(page: Page, _: Server) -> Iterator[None]:
-    page.goto("/")
-    save(page, f"{QUOTE}\n\n" * 20)
+    saved(page, f"{QUOTE}\n\n" * 20)
     page.reload()
     yield
 

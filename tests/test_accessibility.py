@@ -149,6 +149,7 @@ def test_an_error_leaves_the_focus_where_it_was(open_page: Open, server: Server)
     page = open_page()
     for _ in STATES["quote-error"](page, server):
         expect(page.get_by_role("button", name="Save")).to_be_focused()
+    page = open_page()
     page.goto("/errors")
     button = page.get_by_role("button", name="503")
     button.press("Enter")
