@@ -46,4 +46,4 @@ def test_the_transcript_of_the_readme_is_what_curl_shows(start_server: Callable[
         run = subprocess.run([require("bash"), "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=20)
         told += f"$ {command}\n{run.stdout.rstrip()}\n"
     assert TOKEN.sub("TOKEN", told.replace("\r", "")) == TOKEN.sub("TOKEN", transcript)
-    assert transcript.count("set-cookie") == 2
+    assert transcript.count("\nset-cookie:") == 2
