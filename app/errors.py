@@ -1,7 +1,7 @@
 """Every error becomes an answer here: a page, a fragment or plain text, whichever the client can show."""
 
 import logging
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from litestar import MediaType, Request, Response
@@ -47,8 +47,9 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     """Answer an error. No text of an exception is shown, unless it is one of ours and meant for that."""
     status = error.status_code if isinstance(error, HTTPException) else STATUS_OF.get(type(error), 500)
     if status >= 500 and status != 503:
-        logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-    message = error.detail if isinstance(error, Refused) else MESSAGES.get(status) or HTTPStatus(status).phrase
+        logger.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
+    title = responses.get(status, "Error")
+    message = error.detail if isinstance(error, Refused) else MESSAGES.get(status, title)
 
     headers = {"Cache-Control": "no-store", "Vary": "Accept, HX-Request-Type"}
     headers |= (isinstance(error, HTTPException) and error.headers) or {}
@@ -63,5 +64,5 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
         # A form sent without JavaScript has replaced its page: give it back, with the text that was not saved.
         context = {"quote": text, "error": message}
         return Template("quote.html", context=context, status_code=status, headers=headers)
-    context = {"status": status, "title": HTTPStatus(status).phrase, "message": message}
+    context = {"status": status, "title": title, "message": message}
     return Template("error.html", context=context, status_code=status, headers=headers)

@@ -75,7 +75,7 @@ async def destroy_session(
 @route("/health", http_method=PAGE)
 async def health(sessions: NamedDependency[SessionManager]) -> Response[str]:
     """Say whether the store answers, to those who watch the app. Raises StoreUnavailable, which becomes a 503."""
-    await sessions.ask(sessions.store.check(), seconds=1.0)
+    await sessions.ask(sessions.store.load("health"), seconds=1.0)
     return Response("OK\n", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
 
 
@@ -106,11 +106,11 @@ async def read_quote(request: Request[Any, Any, Any], *media_types: str) -> str:
         raise Refused(status_code=400, detail="The quote is no valid UTF-8. Nothing was saved.") from None
     except (ValueError, KeyError):
         raise Refused(status_code=400, detail="The form needs one field named quote. Nothing was saved.") from None
+    if "\0" in text:
+        raise Refused(status_code=400, detail="The quote holds U+0000, which no page can show. Nothing was saved.")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     # From here on, an error page can give the text back to whoever wrote it.
     request.state.submitted_quote = text
-    if "\0" in text:
-        raise Refused(status_code=400, detail="The quote holds U+0000, which no page can show. Nothing was saved.")
     if (size := len(text.encode())) > MAX_QUOTE_SIZE:
         detail = f"The quote is too long: {size:,} bytes, of {MAX_QUOTE_SIZE:,} at the most. Nothing was saved."
         raise Refused(status_code=413, detail=detail)
