@@ -10,6 +10,7 @@ from functools import partial
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
+from litestar.config.compression import CompressionConfig
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> Litestar:
                 static_path,
                 [STATIC],
                 cache_control=CacheControlHeader(max_age=31_536_000, public=True, immutable=True),
-                opt={"no_session": True},
+                opt={"no_session": True, "no_compression": False},
             ),
         ],
         middleware=[hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
@@ -76,6 +77,10 @@ def create_app(settings: Settings) -> Litestar:
         },
         exception_handlers={HTTPException: error_response, Exception: error_response},
         template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
+        # Static files only. A page is small, and its head must not wait for the body; and what is compressed together
+        # with words that a stranger may choose can be guessed from its length (BREACH).
+        compression_config=CompressionConfig(backend="gzip", exclude_opt_key="no_compression"),
+        opt={"no_compression": True},
         request_max_body_size=MAX_BODY_SIZE,
         lifespan=[keep_store],
         listeners=[hooks.log_ended_session],
@@ -83,6 +88,8 @@ def create_app(settings: Settings) -> Litestar:
         state=State({"sessions": sessions}),
         openapi_config=None,
     )
+    if app.debug:  # LITESTAR_DEBUG=1, never in production
+        app.register(routes.demo)
     sessions.on_ended = partial(hooks.announce_ended_session, app)
     return app
 

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
 from litestar import HttpMethod, MediaType, Request, Response, Router, post, put, route
 from litestar.di import NamedDependency
-from litestar.exceptions import InternalServerException
+from litestar.exceptions import HTTPException, InternalServerException
+from litestar.params import FromPath
 from litestar.response import Redirect, Stream, Template
 
-from app.errors import Refused, wants_fragment, wants_page
+from app.errors import MESSAGES, STATUS_OF, Refused, wants_fragment, wants_page
 from app.sessions import Session, SessionManager
 from app.settings import Settings
 
@@ -79,8 +81,22 @@ async def health(sessions: NamedDependency[SessionManager]) -> Response[str]:
     return Response("OK\n", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
 
 
+@route("/errors", http_method=PAGE)
+async def error_demo() -> Template:
+    """List the errors, to see what each looks like. Only where LITESTAR_DEBUG=1, as the next."""
+    return Template("errors.html", context={"statuses": {status: HTTPStatus(status).phrase for status in MESSAGES}})
+
+
+@route("/errors/{status:int}", http_method=PAGE)
+async def show_error(status: FromPath[int]) -> None:
+    """Fail with this status, by the same exception as in earnest."""
+    causes = {code: cause for cause, code in STATUS_OF.items()} | {500: RuntimeError}
+    raise causes[status]() if status in causes else HTTPException(status_code=status if status in MESSAGES else 404)
+
+
 pages = Router("/", route_handlers=[quote_page, update_quote, submit_quote, manage_page, destroy_session])
 without_session = Router("/", route_handlers=[health], opt={"no_session": True})
+demo = Router("/", route_handlers=[error_demo, show_error], opt={"no_session": True})
 
 
 async def read_quote(request: Request[Any, Any, Any], *media_types: str) -> str:
@@ -90,9 +106,9 @@ async def read_quote(request: Request[Any, Any, Any], *media_types: str) -> str:
     """
     media_type, options = request.content_type
     if media_type not in (media_types or ("text/plain", "application/x-www-form-urlencoded")):
-        raise Refused(status_code=415, detail="Send the quote as text/plain or as a form field.")
+        raise HTTPException(status_code=415)
     if options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-        raise Refused(status_code=415, detail="Send the quote in UTF-8.")
+        raise HTTPException(status_code=415)
     try:
         body = await request.body()
     except InternalServerException:  # how Litestar says that the client has hung up: nothing of ours has failed

@@ -25,6 +25,14 @@ document.addEventListener("htmx:error", (event) => {
   if (alert) alert.textContent = reason === "timeout" ? alert.dataset.timeout : alert.dataset.unreachable;
 });
 
+// A boosted link has replaced the page, and the focus went with it. Without a load that a screen reader would announce,
+// the new page says its name when it takes the focus; the next Tab leads to its first link.
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx.target === document.body && document.activeElement === document.body) {
+    document.querySelector("main").focus();
+  }
+});
+
 // Back and Forward may show a page as it was left, without asking the server (bfcache; no-store does not prevent it).
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();

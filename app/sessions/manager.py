@@ -96,7 +96,7 @@ class SessionManager:
         now = time.monotonic()
         if now - self._strangers_logged_at >= STRANGER_LOG_INTERVAL:
             logger.warning(
-                "A cookie held a token that is %s, SHA-256 %s (%d such)", kind, token_digest, self._strangers
+                "A cookie held no token of ours (%s), SHA-256 %s (%d such)", kind, token_digest, self._strangers
             )
             self._strangers, self._strangers_logged_at = 0, now
 
