@@ -10,7 +10,6 @@ from app.sessions.session import digest
 from app.settings import open_store
 from tests.test_sessions import CountingStore, stored, values_of
 
-pytestmark = pytest.mark.anyio
 IDLE = 1000
 
 
