@@ -25,8 +25,8 @@ document.addEventListener("htmx:error", (event) => {
   if (alert) alert.textContent = reason === "timeout" ? alert.dataset.timeout : alert.dataset.unreachable;
 });
 
-// Unsaved text. A textarea's `value` is what the visitor sees, and its `defaultValue` what is saved, as far as this tab
-// knows. `data-unsaved` marks a text that the server gave back because it could not save it.
+// Typed text. A textarea's `value` is what the visitor sees, its `defaultValue` what is saved, as far as this tab knows.
+// `data-unsaved` marks a text that the server has given back because it could not save it.
 
 const quote = () => document.getElementById("quote");
 const isUnsaved = (field) => field && (field.value !== field.defaultValue || "unsaved" in field.dataset);
@@ -38,7 +38,12 @@ const noteSaved = (field, text) => {
   field.form.querySelector(".changed").hidden = true;
 };
 
-// Whoever closes the tab, reloads or follows a plain link is asked by the browser,
+document.addEventListener("htmx:finally:request", (event) => {
+  const { request, response } = event.detail.ctx;
+  if (request.method === "PUT" && response?.status === 200) noteSaved(request.form.quote, request.body.get("quote"));
+});
+
+// Whoever closes the tab, reloads or follows a plain link with unsaved text is asked by the browser,
 window.addEventListener("beforeunload", (event) => {
   if (isUnsaved(quote())) event.preventDefault();
 });
@@ -46,66 +51,62 @@ window.addEventListener("beforeunload", (event) => {
 document.addEventListener("htmx:config:request", (event) => {
   if (event.detail.ctx.request.headers["HX-Boosted"] && !mayLeave()) event.preventDefault();
 });
-// and so is who goes back from a boosted page. There the address has changed by now: put the page's own back.
+// and so is who goes back to a boosted page. The browser has changed the address by then: put this page's own back.
 document.addEventListener("htmx:before:history:restore", (event) => {
   if (mayLeave()) return;
   event.preventDefault();
   history.pushState({ htmx: true }, "", "/");
 });
 
-// A tab that is shown again asks what the quote is now. Without an answer nothing is known, so nothing is said.
+// A tab that is shown again asks what is saved by now. Without an answer nothing is known, so nothing is said.
 
-let turn = 0; // answers to earlier turns are out of date: a save or a later question came between
+let turn = 0; // an answer counts only if neither another question nor a request of htmx came after its question
+const nextTurn = () => ++turn;
+document.addEventListener("htmx:config:request", nextTurn);
+document.addEventListener("htmx:finally:request", nextTurn);
 
 const askForQuote = async (field) => {
-  const mine = ++turn;
+  const mine = nextTurn();
   const answer = await fetch("/session/quote", { headers: { "If-None-Match": field.etag ?? "" } });
   const saved = await answer.text();
   if (answer.status !== 200 || mine !== turn) return;
   field.etag = answer.headers.get("ETag");
   const [result] = parts(field.form);
-  const typed = isUnsaved(field);
-  if (typed && saved !== field.value && saved !== field.defaultValue) {
+  if (!isUnsaved(field)) {
+    if (saved !== field.value) result.textContent = "Changed elsewhere. This is what is saved now.";
+    field.value = saved;
+  } else if (saved !== field.value && saved !== field.defaultValue) {
     const notice = field.form.querySelector(".changed");
     notice.querySelector("blockquote").textContent = saved;
     notice.hidden = false;
     result.replaceChildren();
-    return;
-  }
-  if (saved !== field.value && !typed) {
-    field.value = saved;
-    result.textContent = "Changed elsewhere. This is what is saved now.";
+    return; // the visitor chooses
   }
   noteSaved(field, saved);
 };
 
 document.addEventListener("click", ({ target }) => {
-  const notice = target.closest(".changed");
-  if (!notice || !target.matches("button")) return;
-  noteSaved(quote(), notice.querySelector("blockquote").textContent);
-  if (target.value === "show") quote().value = quote().defaultValue;
-  quote().focus();
-});
-
-document.addEventListener("htmx:config:request", () => turn++);
-document.addEventListener("htmx:finally:request", (event) => {
-  const { request, response } = event.detail.ctx;
-  turn++;
-  if (request.method === "PUT" && response?.status === 200) noteSaved(request.form.quote, request.body.get("quote"));
+  if (!target.matches(".changed button")) return;
+  const field = quote();
+  noteSaved(field, target.parentElement.querySelector("blockquote").textContent);
+  if (target.value === "show") field.value = field.defaultValue;
+  field.focus();
 });
 
 let away = document.hidden;
-const leave = () => (away = true);
+const leave = () => {
+  away = true;
+};
 const comeBack = () => {
   if (!away || document.hidden) return;
   away = false;
-  document.body.dispatchEvent(new Event("shown-again")); // the manage page has htmx listen for it
+  document.body.dispatchEvent(new Event("shown-again")); // makes htmx fetch what the manage page shows
   const field = quote();
   if (field && !("unsaved" in field.dataset)) askForQuote(field).catch(() => {});
 };
-window.addEventListener("blur", leave);
-window.addEventListener("focus", comeBack); // a window beside another one is always visible
 document.addEventListener("visibilitychange", () => (document.hidden ? leave() : comeBack()));
+window.addEventListener("blur", leave);
+window.addEventListener("focus", comeBack); // for windows side by side, which are never hidden
 
 // Back and Forward may show a page as it was left, without asking the server (bfcache; no-store does not prevent it).
 window.addEventListener("pageshow", (event) => {
