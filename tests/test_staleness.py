@@ -518,6 +518,25 @@ def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
     expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
 
 
+@pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
+def test_a_page_that_becomes_visible_again_asks_once(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], told: list[str]
+) -> None:
+    """Headless browsers take the focus from a page but never hide it, so here the test does the hiding."""
+    page = visit()
+    hide = "Object.defineProperty(document, 'hidden', { value: %s, configurable: true })"
+    tell = "types => types.forEach((type) => (type === 'focus' ? window : document).dispatchEvent(new Event(type)))"
+    page.evaluate(hide % "true")
+    page.evaluate(tell, ["visibilitychange"])
+    change_elsewhere(page, "new")
+    alter()
+    page.evaluate(hide % "false")
+    page.evaluate(tell, told)
+    expect_text(page, "new")
+    page.wait_for_timeout(200)
+    assert asked() == ["GET /session/quote"]
+
+
 def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -786,6 +805,7 @@ def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit
     tab.show()
     page.wait_for_timeout(300)
     expect_text(page, "x" * 70_000)
+    expect(page.locator(".changed")).to_be_hidden()  # nothing has changed elsewhere
     page.get_by_role("link", name="Manage Session").click()
     assert visitor.is_asked() == "confirm"
     save(page, "shorter")
