@@ -25,6 +25,14 @@ document.addEventListener("htmx:error", (event) => {
   if (alert) alert.textContent = reason === "timeout" ? alert.dataset.timeout : alert.dataset.unreachable;
 });
 
+// A boosted link has replaced the page, and the focus went with it. Without a load that a screen reader would announce,
+// the new page says its name when it takes the focus; the next Tab leads to its first link.
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx.target === document.body && document.activeElement === document.body) {
+    document.querySelector("main").focus();
+  }
+});
+
 // Typed text. A textarea's `value` is what the visitor sees, its `defaultValue` what is saved, as far as this tab knows.
 // `data-unsaved` marks a text that the server has given back because it could not save it.
 

@@ -199,8 +199,9 @@ async def test_rule_17_a_second_flush_while_one_runs_is_ignored(sessions: Sessio
     assert sweeps == 2
 
 
+@pytest.mark.parametrize("failure", [StoreUnavailable("gone"), KeyError("a bug")])
 async def test_rule_10_the_sweep_goes_on_after_the_store_has_failed(
-    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     monkeypatch.setattr("app.sessions.manager.SWEEP_INTERVAL", 0.01)
     calls = 0
@@ -208,7 +209,7 @@ async def test_rule_10_the_sweep_goes_on_after_the_store_has_failed(
     async def sweep(_now: float, _limit: int) -> list[str]:
         nonlocal calls
         calls += 1
-        raise StoreUnavailable("gone")
+        raise failure
 
     sessions.store.sweep = sweep  # type: ignore[assignment, method-assign]
     sweeper = asyncio.create_task(sessions.sweep_forever())

@@ -86,13 +86,13 @@ async def test_rule_16_unknown_and_malformed_tokens_are_reported_hashed_and_not_
 
 
 async def test_rule_17_find(sessions: SessionManager) -> None:
-    token = await stored(sessions, secret="x")
-    info = await sessions.find(digest(token))
-    assert info.id == digest(token)
-    assert abs(info.created_at - time.time()) < 5
-    assert info.expires_at == pytest.approx(info.created_at + sessions.lifetime)
-    assert info.remaining == pytest.approx(sessions.lifetime, abs=5)
-    assert "secret" not in repr(info)
+    token = await stored(sessions, quote="x")
+    found = await sessions.find(digest(token))
+    assert found.id == digest(token)
+    assert found.created_at == pytest.approx(time.time(), abs=5)
+    assert found.expires_at == pytest.approx(time.time() + sessions.lifetime, abs=5)
+    assert found.remaining == pytest.approx(sessions.lifetime, abs=5)
+    assert found.cookie is None
     with pytest.raises(LookupError):
         await sessions.find(digest("nobody"))
 
@@ -105,13 +105,44 @@ async def test_rule_17_destroy_by_id(sessions: SessionManager) -> None:
         await sessions.destroy(digest(token))
 
 
+async def test_rule_17_destroying_what_has_expired_is_an_error(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await stored(sessions, n=1)
+    later = time.time() + sessions.lifetime
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(LookupError):
+        await sessions.destroy(digest(token))
+
+
+async def test_rule_12_an_outage_that_flickers_is_one_line_in_the_log(
+    sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await stored(sessions, n=1)
+    load, calls = sessions.store.load, 0
+
+    async def fail_every_second_time(session_id: str) -> bytes | None:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise StoreUnavailable("half of it is gone")
+        return await load(session_id)
+
+    sessions.store.load = fail_every_second_time  # type: ignore[method-assign]
+    for _ in range(20):
+        await sessions.start(token)
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+    assert "half of it is gone" in caplog.text
+
+
 async def test_rule_17_operations_say_so_when_the_store_fails(sessions: SessionManager) -> None:
     async def fail(*_: object) -> bool:
         raise StoreUnavailable("gone")
 
+    token = await stored(sessions, n=1)
     sessions.store.delete = fail  # type: ignore[assignment, method-assign]
     with pytest.raises(StoreUnavailable):
-        await sessions.destroy("x")
+        await sessions.destroy(digest(token))
 
 
 def shell(store_url: str, *command: str) -> subprocess.CompletedProcess[str]:
