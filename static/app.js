@@ -126,3 +126,6 @@ window.addEventListener("pageshow", (event) => {
 window.addEventListener("pagehide", () => {
   document.documentElement.hidden = true;
 });
+
+// htmx has started before this script, and perhaps before its extension had arrived: let it look at the page again.
+htmx.process(document.body, true);

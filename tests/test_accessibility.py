@@ -17,7 +17,7 @@ from tests.test_faults import locked
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 FORCED: tuple[Literal["none", "active"], ...] = ("none", "active")
-PAGES = ["/", "/manage", "/errors", "/errors/415"]
+PAGES = ["/", "/manage", "/about", "/errors", "/errors/415"]
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 3
 
 Open = Callable[..., Page]
