@@ -81,7 +81,7 @@ const askForQuote = async (field) => {
   field.etag = answer.headers.get("ETag");
   const [result] = parts(field.form);
   if (!isUnsaved(field)) {
-    if (saved !== field.value) result.textContent = "Changed elsewhere. This is what is saved now.";
+    if (saved !== field.value) result.textContent = "Updated: it was changed elsewhere.";
     field.value = saved;
   } else if (saved !== field.value && saved !== field.defaultValue) {
     const notice = field.form.querySelector(".changed");

@@ -4,6 +4,7 @@ Most tests run twice: once as things are, and once as a control, in which what p
 the page is stale. Should a control be fresh one day, its test proves nothing any more.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -50,10 +51,11 @@ def forgetful_chromium(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def firefox(playwright: Playwright) -> Iterator[Browser]:
+def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """An unpatched Firefox. The channel stands for WebDriver BiDi, which it speaks without a driver."""
     executable = require("firefox-esr", "firefox")
-    with playwright.firefox.launch(channel="moz-firefox", executable_path=executable) as browser:
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}  # root's Firefox takes no other's home
+    with playwright.firefox.launch(channel="moz-firefox", executable_path=executable, env=environment) as browser:
         yield browser
 
 
@@ -507,7 +509,7 @@ def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
     expect_text(page, "old" if control else "new")
     assert asked() == ([] if control else ["GET /session/quote"])
     if not control:
-        message = "Changed elsewhere. This is what is saved now."
+        message = "Updated: it was changed elsewhere."
         expect(page.get_by_role("status")).to_have_text(message, use_inner_text=True)
         page.get_by_role("link", name="Manage Session").click()  # and nothing is unsaved
         expect(page).to_have_url(re.compile("/manage$"))
