@@ -1,6 +1,7 @@
 """The pages and what can be done on them. One handler a route, in the order in which a visitor meets them."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,12 +21,23 @@ from app.settings import Settings
 DEFAULT_QUOTE = "initial quote"
 MAX_QUOTE_SIZE = 65_536  # bytes of UTF-8
 PAGE = [HttpMethod.GET, HttpMethod.HEAD]
+ABOUT_MAX_AGE = 60  # seconds; short, since the page names static files whose addresses change with the next version
 
 
 @route("/", http_method=PAGE)
 async def quote_page(session: NamedDependency[Session]) -> Template:
     """Show the quote. Reading a session, or its absence, stores nothing."""
     return Template("quote.html", context={"quote": session.get("quote", DEFAULT_QUOTE)})
+
+
+@route("/session/quote", http_method=PAGE)
+async def current_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[str | None]:
+    """Tell a tab that is shown again what the quote is now, or with 304 that it is still what the tab was told last."""
+    quote = session.get("quote", DEFAULT_QUOTE)
+    etag = f'W/"{hashlib.sha256(quote.encode()).hexdigest()}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(None, status_code=304, headers={"ETag": etag})
+    return Response(quote, media_type=MediaType.TEXT, headers={"ETag": etag})
 
 
 @put("/session/quote/update")
@@ -74,6 +86,12 @@ async def destroy_session(
     return Stream(slowly("Session destroyed.", settings.destroy_delay), media_type=MediaType.TEXT)
 
 
+@route("/about", http_method=PAGE)
+async def about_page() -> Template:
+    """Explain the demo, to everybody alike and without a session: such a page may be cached, and fetched ahead."""
+    return Template("about.html", headers={"Cache-Control": f"public, max-age={ABOUT_MAX_AGE}"})
+
+
 @route("/health", http_method=PAGE)
 async def health(sessions: NamedDependency[SessionManager]) -> Response[str]:
     """Say whether the store answers, to those who watch the app. Raises StoreUnavailable, which becomes a 503."""
@@ -94,8 +112,10 @@ async def show_error(status: FromPath[int]) -> None:
     raise causes[status]() if status in causes else HTTPException(status_code=status if status in MESSAGES else 404)
 
 
-pages = Router("/", route_handlers=[quote_page, update_quote, submit_quote, manage_page, destroy_session])
-without_session = Router("/", route_handlers=[health], opt={"no_session": True})
+pages = Router(
+    "/", route_handlers=[quote_page, current_quote, update_quote, submit_quote, manage_page, destroy_session]
+)
+without_session = Router("/", route_handlers=[about_page, health], opt={"no_session": True})
 demo = Router("/", route_handlers=[error_demo, show_error], opt={"no_session": True})
 
 

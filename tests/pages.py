@@ -107,6 +107,29 @@ def quote_error_without_script(page: Page, _: Server) -> Iterator[None]:
 
 
 @state
+def quote_updated(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    change_elsewhere(page)
+    expect(page.get_by_role("status")).to_contain_text("changed elsewhere")
+    yield
+
+
+@state
+def quote_changed(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.get_by_label("Text").fill(f"{QUOTE}\n\nOphelia")
+    change_elsewhere(page)
+    expect(page.get_by_role("button", name="Keep mine")).to_be_visible()
+    yield
+
+
+def change_elsewhere(page: Page) -> None:
+    text = {"Content-Type": "text/plain; charset=utf-8"}
+    page.context.request.put("/session/quote/update", data="The rest is silence.", headers=text)
+    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+
+
+@state
 def manage(page: Page, _: Server) -> Iterator[None]:
     saved(page)
     page.goto("/manage")
@@ -134,6 +157,12 @@ def manage_done(page: Page, _: Server) -> Iterator[None]:
 @state
 def manage_without_session(page: Page, _: Server) -> Iterator[None]:
     page.goto("/manage")
+    yield
+
+
+@state
+def about(page: Page, _: Server) -> Iterator[None]:
+    page.goto("/about")
     yield
 
 

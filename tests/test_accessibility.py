@@ -17,7 +17,7 @@ from tests.test_faults import locked
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 FORCED: tuple[Literal["none", "active"], ...] = ("none", "active")
-PAGES = ["/", "/manage", "/errors", "/errors/415"]
+PAGES = ["/", "/manage", "/about", "/errors", "/errors/415"]
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 3
 
 Open = Callable[..., Page]
@@ -200,7 +200,7 @@ TEXT_OUT_OF_SIGHT = """() => {
 def test_every_target_is_as_large_as_a_finger(open_page: Open, path: str) -> None:
     page = open_page(viewport={"width": 360, "height": 740})
     page.goto(path)
-    for target in page.locator("a, button, textarea").all():
+    for target in page.locator("a, button, textarea").filter(visible=True).all():
         box = target.bounding_box()
         assert box
         assert min(box["width"], box["height"]) >= 44, target.inner_text()
@@ -213,10 +213,10 @@ def test_controls_and_focus_are_seen(open_page: Open, path: str) -> None:
     for scheme, forced in itertools.product(SCHEMES, FORCED):
         page.emulate_media(color_scheme=scheme, forced_colors=forced)
         page.goto(path)
-        for control in page.locator("button, textarea").all():
+        for control in page.locator("button, textarea").filter(visible=True).all():
             border = control.evaluate("e => getComputedStyle(e).borderWidth + getComputedStyle(e).borderStyle")
             assert border == "1pxsolid"
-        for target in page.locator("a, button, textarea").all():
+        for target in page.locator("a, button, textarea").filter(visible=True).all():
             before = surroundings(target)
             page.keyboard.press("Tab")
             expect(target).to_be_focused()

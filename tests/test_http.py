@@ -103,7 +103,7 @@ def test_health_leaves_no_trace_in_the_log(server: Server) -> None:
     assert "/manage?seen" in server.log
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/health"])
+@pytest.mark.parametrize("path", [*PAGES, "/session/quote", "/about", "/health"])
 def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -> None:
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (200, b"")

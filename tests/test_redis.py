@@ -219,7 +219,9 @@ def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisSer
         return {name: count for name, count in sent.items() if count}
 
     assert commands(lambda: visitor.get("/")) == {"get": 1}
+    assert commands(lambda: visitor.get("/session/quote")) == {"get": 1}
     assert commands(lambda: stranger.get("/")) == {}
+    assert commands(lambda: stranger.get("/about")) == {}
     assert commands(lambda: stranger.put(UPDATE, content="x", headers=TEXT)) == {"set": 1}
     assert commands(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == {"get": 1, "eval": 1}
     assert commands(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == {"get": 1}, "unchanged, so not written"
