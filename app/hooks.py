@@ -4,7 +4,7 @@ import logging
 from typing import Any, cast
 
 from litestar import Litestar, Request
-from litestar.datastructures import Cookie, Headers, MutableScopeHeaders
+from litestar.datastructures import Cookie, Headers
 from litestar.enums import ScopeType
 from litestar.events import listener
 from litestar.middleware import ASGIMiddleware
@@ -26,7 +26,7 @@ class CrossOriginGuard(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if method_of(scope) not in ("GET", "HEAD", "OPTIONS"):
+        if cast("HTTPScope", scope)["method"] not in ("GET", "HEAD", "OPTIONS"):
             headers = Headers.from_scope(scope)
             origin = headers.get("origin")
             if site := headers.get("sec-fetch-site"):
@@ -53,17 +53,17 @@ class SessionHook(ASGIMiddleware):
         self.warned = False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        headers = Headers.from_scope(scope)
-        secure = scope["scheme"] == "https"
+        http = cast("HTTPScope", scope)
+        secure = http["scheme"] == "https"
         if not secure:
-            self.warn_of_untrusted_proxy(headers)
-        if method_of(scope) == "GET" and any("prefetch" in purpose for purpose in headers.getall("sec-purpose", [])):
+            self.warn_of_untrusted_proxy(http)
+        if http["method"] == "GET" and any("prefetch" in purpose for purpose in values_of(http, b"sec-purpose")):
             # By the time the visitor follows the link, the copy may show what the session no longer holds.
             raise Refused(status_code=503, detail="This page is not served ahead of time.")
 
         # __Host- makes the browser refuse such a cookie from a subdomain or without https (RFC 6265bis, 4.1.3.2).
         name = "__Host-session" if secure else "session"
-        session = scope["session"] = await self.sessions.start(find_token(headers, name))
+        session = scope["session"] = await self.sessions.start(find_token(http, name))
         failure: Exception | None = None
 
         async def save_first(message: Message) -> None:
@@ -89,8 +89,8 @@ class SessionHook(ASGIMiddleware):
             response = error_response(request, failure)
             await response.to_asgi_response(app=None, request=request)(scope, receive, save_first)
 
-    def warn_of_untrusted_proxy(self, headers: Headers) -> None:
-        if not self.warned and headers.get("x-forwarded-proto") == "https":
+    def warn_of_untrusted_proxy(self, scope: HTTPScope) -> None:
+        if not self.warned and "https" in values_of(scope, b"x-forwarded-proto"):
             self.warned = True
             logger.warning(
                 "A proxy says X-Forwarded-Proto: https, but uvicorn does not trust its address, so cookies are sent "
@@ -104,13 +104,14 @@ async def provide_session(request: Request[Any, Any, Any]) -> Session:
     return session
 
 
-def method_of(scope: Scope) -> str:
-    return cast("HTTPScope", scope)["method"]
+def values_of(scope: HTTPScope, name: bytes) -> list[str]:
+    """Return a header's values. Litestar's `Headers` would decode all the others, at every request."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
-def find_token(headers: Headers, name: str) -> str | None:
+def find_token(scope: HTTPScope, name: str) -> str | None:
     """Return the value of that cookie: the first that could be a token, for garbage beside it does no harm."""
-    pairs = [pair.strip(" \t").partition("=") for header in headers.getall("cookie", []) for pair in header.split(";")]
+    pairs = [pair.strip(" \t").partition("=") for cookies in values_of(scope, b"cookie") for pair in cookies.split(";")]
     values = [value for key, _, value in pairs if key == name]
     return next(filter(is_token, values), values[0] if values else None)
 
@@ -120,25 +121,21 @@ def keeps_changes(status: int) -> bool:
     return status < 500 and status not in (400, 413, 415, 422)
 
 
-def add_session_headers(message: Message, session: Session, name: str, secure: bool) -> None:
+def add_session_headers(message: Any, session: Session, name: str, secure: bool) -> None:
     """Keep the response out of every cache, and add the cookie if the session was created, rotated or ended."""
-    headers = MutableScopeHeaders.from_message(message)
-    headers["Cache-Control"] = "no-store"
-    headers.extend_header_value("Vary", "Cookie")
+    headers = [(key, value) for key, value in message["headers"] if key != b"cache-control"]
+    headers += [(b"cache-control", b"no-store"), (b"vary", b"Cookie")]
     if session.cookie is not None:
         value, max_age = session.cookie
         cookie = Cookie(key=name, value=value, max_age=max_age, path="/", secure=secure, httponly=True, samesite="lax")
-        headers.add("Set-Cookie", cookie.to_header(header=""))
+        headers.append((b"set-cookie", cookie.to_header(header="").encode("latin-1")))
+    message["headers"] = headers
 
 
-async def add_security_headers(message: Message, scope: Scope) -> None:
+async def add_security_headers(message: Any, scope: Scope) -> None:
     """3. Tell the browser what no page of ours ever needs. Runs for every response, errors included."""
     if message["type"] == "http.response.start":
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in SECURITY_HEADERS:
-            headers.add(name, value)
-        if scope["scheme"] == "https":
-            headers.add("Strict-Transport-Security", "max-age=31536000")
+        message["headers"] = [*message["headers"], *SECURITY_HEADERS, *(HSTS if scope["scheme"] == "https" else ())]
 
 
 def announce_ended_session(app: Litestar, session_id: str, reason: Reason) -> None:
@@ -167,12 +164,13 @@ class HealthCheckFilter(logging.Filter):
 
 SECURITY_HEADERS = (
     (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"form-action 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     ),
-    ("X-Content-Type-Options", "nosniff"),
+    (b"x-content-type-options", b"nosniff"),
     # Not `no-referrer`: it would turn the Origin of our own forms into `null`.
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
 )
+HSTS = ((b"strict-transport-security", b"max-age=31536000"),)

@@ -54,7 +54,10 @@ def forgetful_chromium(playwright: Playwright) -> Iterator[Browser]:
 def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """An unpatched Firefox. The channel stands for WebDriver BiDi, which it speaks without a driver."""
     executable = require("firefox-esr", "firefox")
-    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}  # root's Firefox takes no other's home
+    environment: dict[str, str | float | bool] = {
+        **os.environ,
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }  # root's Firefox takes no other's home
     with playwright.firefox.launch(channel="moz-firefox", executable_path=executable, env=environment) as browser:
         yield browser
 

@@ -48,4 +48,7 @@ def is_json(value: Any) -> bool:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values are the same JSON. It tells 1, 1.0 and True apart, and ignores the order of keys."""
-    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+    try:
+        return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return False  # one of them is no JSON at all

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
 RENEWAL_PATIENCE = 1.0  # seconds
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class InvalidValue(TypeError):
 
 def is_token(text: str) -> bool:
     """Whether a cookie's value could be one of our tokens at all."""
-    return re.fullmatch(r"[A-Za-z0-9_-]{43}", text) is not None
+    return TOKEN.fullmatch(text) is not None
 
 
 def digest(token: str) -> str:
@@ -235,8 +236,8 @@ class Session(MutableMapping[str, Any]):
             before = Record.decode(self._raw).values
         changed = {}
         for key, value in self._record.values.items():
-            _require_json(key, value)
             if key not in before or not same(before[key], value):
+                _require_json(key, value)
                 changed[key] = value
         return changed, before.keys() - self._record.values.keys()
 
