@@ -22,7 +22,7 @@ MESSAGES = {
     405: ("This address does not answer this kind of request.", "Use the links and buttons of the pages."),
     409: ("Your session ended in the meantime, so nothing was saved.", "Save again to start a new session."),
     413: ("This is too much at once. Nothing was saved.", "Shorten it and save again."),
-    415: ("The server does not take this kind of content. Nothing was saved.", "Send UTF-8 text or a form."),
+    415: ("The server does not take this kind of content. Nothing was saved.", "Send text/plain or a form, in UTF-8."),
     500: ("Something went wrong on the server. Nothing was saved.", "Try again, or tell whoever runs this site."),
     503: ("The server cannot reach your session right now. Nothing was saved.", "Try again in a few seconds."),
 }

@@ -20,7 +20,7 @@ from tests.test_browser import CHROMIUM_OPTIONS
 
 FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
 LOOKS = ("light", "dark", "forced")  # the last is what a contrast theme of Windows does
-SIZES = {"desktop": (1280, 800, 1), "phone": (360, 740, 2)}  # width and height in CSS pixels, pixels for each
+SIZES = {"desktop": (1280, 760, 1), "phone": (360, 740, 2)}  # width and height in CSS pixels, pixels for each
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT / "docs/screenshots"
 word = "".join(sys.argv[2:])

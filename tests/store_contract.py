@@ -27,7 +27,6 @@ A, B = id_of("a"), id_of("b")
 EVERY_BYTE = bytes(range(256))
 
 
-@pytest.mark.anyio
 class StoreContract:
     """Subclass it with a fixture `store` that is an empty store."""
 

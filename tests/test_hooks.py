@@ -15,7 +15,6 @@ from litestar.response import Stream
 from app.sessions import Session, SessionManager
 from tests.test_sessions import stored, values_of
 
-pytestmark = pytest.mark.anyio
 Clients = Callable[..., Awaitable[httpx.AsyncClient]]
 CHANGED_LATER: list[str] = []
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}

@@ -18,8 +18,6 @@ from app.sessions.session import digest
 from app.settings import PROJECT
 from tests.test_sessions import stored, values_of
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def heard(app: Litestar) -> list[tuple[str, str]]:

@@ -80,7 +80,7 @@ class SessionManager:
         try:
             async with asyncio.timeout(limit):
                 return await operation
-        except (StoreUnavailable, TimeoutError) as error:
+        except (StoreUnavailable, OSError) as error:  # a TimeoutError is one, too
             reason, now = str(error) or f"no answer within {limit:.1f} s", time.monotonic()
             if now - self._failed_at > INCIDENT_PAUSE:
                 logger.error("The session store fails; what needs it gets 503 until it works: %s", reason)
