@@ -54,11 +54,10 @@ def forgetful_chromium(playwright: Playwright) -> Iterator[Browser]:
 def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """An unpatched Firefox. The channel stands for WebDriver BiDi, which it speaks without a driver."""
     executable = require("firefox-esr", "firefox")
-    environment: dict[str, str | float | bool] = {
-        **os.environ,
-        "HOME": str(tmp_path_factory.mktemp("home")),
-    }  # root's Firefox takes no other's home
-    with playwright.firefox.launch(channel="moz-firefox", executable_path=executable, env=environment) as browser:
+    home = str(tmp_path_factory.mktemp("home"))  # root's Firefox starts in no home of somebody else's
+    with playwright.firefox.launch(
+        channel="moz-firefox", executable_path=executable, env={**os.environ, "HOME": home}
+    ) as browser:
         yield browser
 
 
