@@ -5,9 +5,11 @@ python -m benchmarks.million
 
 import http.client
 import random
+import sqlite3
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -80,6 +82,12 @@ def slowest_while_expiring(kind: str, server: Server, expired: float, finished: 
     print(f"| {kind} | {took:.0f} | {sum(map(len, times.values())):,} | {slowest} |", flush=True)
 
 
+def expired_rows(server: Server) -> bool:
+    """Whether there are any. By the index: who counts a million rows keeps the log from being carried over."""
+    with closing(sqlite3.connect(server.database)) as db:
+        return bool(db.execute("SELECT 1 FROM sessions WHERE expires_at < ? LIMIT 1", (FAR,)).fetchall())
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,7 +122,7 @@ def main() -> None:
         fill_sqlite(sweep / "sessions.sqlite3", range(MANY, MANY + 4), FAR)
         server = Server(sweep).start()
         wait_for_first = 60
-        slowest_while_expiring("SQLite", server, time.time() + wait_for_first, lambda: server.rows() == 4)
+        slowest_while_expiring("SQLite", server, time.time() + wait_for_first, lambda: not expired_rows(server))
         server.close()
         store = RedisServer(sweep / "redis").start()
         expired = time.time() + 60

@@ -113,10 +113,19 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 
 @pytest.fixture(scope="module", params=STORES)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on each kind of store in turn, shared by the tests of a module."""
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of store behind `server`: each in turn. A module where nothing depends on it overrides this fixture."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def server(
+    store_kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that is shared by the tests of a module."""
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder, empty_store(request.param, request, folder)).start()
+    server = Server(folder, empty_store(store_kind, request, folder)).start()
     yield server
     server.close()
     # Whatever a test does, it must never end in an error that nobody foresaw.

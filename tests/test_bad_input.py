@@ -13,6 +13,11 @@ from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, HeldRequest, Server
 LIMIT = 65_536
 
 
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    return "sqlite"  # what is tested here is the same for every store
+
+
 @pytest.fixture
 def visitor(server: Server) -> Iterator[httpx.Client]:
     """A visitor whose quote must still be there after the test."""

@@ -108,7 +108,7 @@ def test_there_is_one_lock_file_and_no_python_version() -> None:
 
 
 def test_the_app_keeps_its_size() -> None:
-    """Some 600 lines of code: a reader should take it in at one sitting."""
+    """A reader should take it in at one sitting: half of it is the session package with its three stores."""
     import ast
 
     lines = 0
@@ -124,7 +124,7 @@ def test_the_app_keeps_its_size() -> None:
                 docstrings |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
         code = [n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.strip().startswith("#")]
         lines += len(set(code) - docstrings)
-    assert lines < 800
+    assert lines < 1_030
 
 
 def test_the_session_package_imports_nothing_of_the_rest() -> None:

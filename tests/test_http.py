@@ -12,6 +12,11 @@ from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, Server, shown_quote
 PAGES = ["/", "/manage"]
 
 
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    return "sqlite"  # what is tested here is the same for every store
+
+
 def test_the_quote_page_shows_the_default_text(client: httpx.Client) -> None:
     response = client.get("/")
     assert response.status_code == 200

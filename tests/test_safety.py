@@ -18,6 +18,11 @@ CSP = {
 }
 
 
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    return "sqlite"  # what is tested here is the same for every store
+
+
 def host(server: Server) -> str:
     return f"127.0.0.1:{server.port}"
 

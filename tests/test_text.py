@@ -10,6 +10,11 @@ from tests.support import BROWSER, HTMX, TEXT, UPDATE, Server, shown_quote
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
 
 
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    return "sqlite"  # what is tested here is the same for every store
+
+
 def with_lf(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
