@@ -23,6 +23,8 @@ document.addEventListener("htmx:error", (event) => {
   const alert = event.target.closest("form")?.querySelector("[role=alert]");
   const reason = event.detail.ctx?.request.signal.reason;
   if (alert) alert.textContent = reason === "timeout" ? alert.dataset.timeout : alert.dataset.unreachable;
+  // Behind a boosted link: follow it as if it were none, and the browser says what is the matter.
+  else if (event.target.matches("a[href]")) location.assign(event.target.href);
 });
 
 // A boosted link has replaced the page, and the focus went with it. Without a load that a screen reader would announce,

@@ -205,6 +205,19 @@ def test_a_server_that_is_gone_is_announced_and_the_text_survives(
     expect(page.get_by_label("Text")).to_have_value("written in vain?")
 
 
+def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
+    visit: Callable[..., Page], server: Server, complaints: list[str]
+) -> None:
+    page = visit()
+    server.stop()
+    page.get_by_role("link", name="Manage Session").click()
+    page.wait_for_url("chrome-error://chromewebdata/")
+    server.start()
+    page.reload()
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    complaints.clear()
+
+
 def test_a_server_that_hangs_is_announced_and_the_text_survives(
     visit: Callable[..., Page], server: Server, complaints: list[str]
 ) -> None:
