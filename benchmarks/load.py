@@ -1,0 +1,76 @@
+"""Load from wrk, for some seconds, and what it cost the server."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from benchmarks.common import cpu_seconds
+from tests.support import Server, token_of
+
+Kind = Literal["view", "save", "mixed"]
+
+SCRIPT = Path(__file__).with_name("load.lua")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run of wrk showed. `cpu` is the server's, in microseconds a request, p50 and p99 are in milliseconds."""
+
+    cpu: float
+    per_second: float
+    p50: float
+    p99: float
+
+
+def run(server: Server, kind: Kind, tokens: Sequence[str], seconds: int, label: str, connections: int) -> Measurement:
+    """Load the server. Raises AssertionError if one request failed: then there is nothing to compare."""
+    assert server.process
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), server.url]
+    before = cpu_seconds(server.process.pid)
+    done = subprocess.run([*command, "--", kind, label, *tokens], capture_output=True, text=True, check=True)
+    used = cpu_seconds(server.process.pid) - before
+    (result,) = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    requests, failed, microseconds = map(int, result[:3])
+    assert not failed, f"{failed} of {requests} requests failed\n{done.stdout}{server.log[-2000:]}"
+    return Measurement(used / requests * 1e6, requests / microseconds * 1e6, float(result[3]), float(result[4]))
+
+
+def pin() -> Callable[[], None] | None:
+    """Keep this process, and all that it starts, on one core; return what moves a server to another one.
+
+    None, and nothing is pinned, where there is one core only.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return None
+    os.sched_setaffinity(0, {cores[0]})
+    return lambda: os.sched_setaffinity(0, {cores[1]})
+
+
+def require_wrk() -> str:
+    """Return wrk's version. Ends the program if there is none."""
+    if not shutil.which("wrk"):
+        sys.exit("This needs wrk. On Debian and Ubuntu: apt-get install wrk")
+    return subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split()[1]
+
+
+def new_sessions(server: Server, number: int) -> list[str]:
+    """Return the tokens of so many new sessions; made-up ones, just as long, where the server has no sessions."""
+    tokens = []
+    for n in range(number):
+        client = server.visitor(f"the quote of visitor {n}")
+        tokens.append(token_of(client) if "session" in client.cookies else secrets.token_urlsafe(32))
+        client.close()
+    return tokens
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median with the lowest and the highest value."""
+    return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
