@@ -15,8 +15,8 @@ from benchmarks.common import machine, memory_mib
 from tests.redis_servers import RedisServer
 from tests.support import Server, shown_quote
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 SESSIONS, CONNECTIONS = 64, 32
 
 LOADS: dict[str, tuple[load.Kind, bool]] = {  # the kind, and whether the visitors have a session
