@@ -66,20 +66,17 @@ class SessionHook(ASGIMiddleware):
         session = scope["session"] = await self.sessions.start(find_token(headers, name))
         failure: Exception | None = None
 
-        async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                add_session_headers(message, session, name, secure)
-            await send(message)
-
         async def save_first(message: Message) -> None:
             nonlocal failure
-            if message["type"] == "http.response.start" and keeps_changes(message["status"]):
-                try:
-                    await session.save()
-                except Exception as error:
-                    failure = error
-                    raise  # and so stop whoever is sending a response that must not be sent
-            await send_with_cookie(message)
+            if message["type"] == "http.response.start":
+                if failure is None and keeps_changes(message["status"]):
+                    try:
+                        await session.save()
+                    except Exception as error:
+                        failure = error
+                        raise  # and so stop whoever is sending a response that must not be sent
+                add_session_headers(message, session, name, secure)
+            await send(message)
 
         try:
             await next_app(scope, receive, save_first)
@@ -89,7 +86,7 @@ class SessionHook(ASGIMiddleware):
             # Litestar believes that the response has started and would leave the visitor without any.
             request: Request[Any, Any, Any] = Request(scope)
             response = error_response(request, failure)
-            await response.to_asgi_response(app=None, request=request)(scope, receive, send_with_cookie)
+            await response.to_asgi_response(app=None, request=request)(scope, receive, save_first)
 
     def warn_of_untrusted_proxy(self, headers: Headers) -> None:
         if not self.warned and headers.get("x-forwarded-proto") == "https":

@@ -3,61 +3,43 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated
+
+import msgspec
 
 from app.sessions import Store, StoreUnavailable
 
-Number = TypeVar("Number", int, float)
-
 PROJECT = Path(__file__).resolve().parent.parent
-LONGEST = 315_360_000  # seconds: ten years; beyond it lies a slip of the finger
-REDIS_SCHEMES = tuple(
-    f"{scheme}://" for scheme in ("redis", "rediss", "valkey", "valkeys", "redis+cluster", "rediss+cluster")
-)
 DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
+REDIS_SCHEMES = ("redis://", "rediss://", "valkey://", "valkeys://", "redis+cluster://", "rediss+cluster://")
+# At most ten years: beyond that lies a slip of the finger.
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
+GOOD_VALUES = {"SESSION_LIFETIME": "604800", "SESSION_IDLE_TIMEOUT": "1800", "DESTROY_DELAY": "3"}
 
 
 class BadSetting(ValueError):
     """A setting that cannot be used. The message names the variable and shows a value that works."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """See `.env.example` for what each one means; times are in seconds."""
+class Settings(msgspec.Struct, frozen=True, rename="upper"):
+    """The environment variables of the same names in capitals. `.env.example` says what each one means."""
 
     session_store: str = DEFAULT_STORE
-    session_lifetime: int = 604_800
-    session_idle_timeout: int | None = None
-    destroy_delay: float = 3.0
+    session_lifetime: Seconds = 604_800
+    session_idle_timeout: Seconds | None = None
+    destroy_delay: Annotated[float, msgspec.Meta(ge=0, le=60)] = 3.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Raises BadSetting. A variable that is set to nothing counts as not set."""
         given = {name: value.strip() for name, value in environment.items() if value.strip()}
-        idle_timeout = "SESSION_IDLE_TIMEOUT"
-        return cls(
-            session_store=given.get("SESSION_STORE", DEFAULT_STORE),
-            session_lifetime=_number(int, given, "SESSION_LIFETIME", "604800", 1),
-            session_idle_timeout=_number(int, given, idle_timeout, "1800", 1) if idle_timeout in given else None,
-            destroy_delay=_number(float, given, "DESTROY_DELAY", "3", 0, 60),
-        )
-
-
-def _number(
-    kind: type[Number], given: Mapping[str, str], name: str, good: str, lowest: int, highest: int = LONGEST
-) -> Number:
-    text = given.get(name, good)
-    try:
-        number = kind(text)
-    except ValueError:
-        number = kind(-1)
-    if not lowest <= number <= highest:  # which is false for nan, too
-        raise BadSetting(
-            f"{name}={text!r} is no number of seconds from {lowest} to {highest}. A good value: {name}={good}"
-        )
-    return number
+        try:
+            return msgspec.convert(given, cls, strict=False)
+        except msgspec.ValidationError as error:  # "Expected `int` >= 1 - at `$.SESSION_LIFETIME`"
+            problem, _, name = str(error).rstrip("`").partition(" - at `$.")
+            good = f"It is in seconds. A good value: {name}={GOOD_VALUES[name]}"
+            raise BadSetting(f"{name}={given[name]!r} cannot be used: {problem}. {good}") from error
 
 
 def open_store(url: str) -> Store:
@@ -65,44 +47,35 @@ def open_store(url: str) -> Store:
 
     Each store's module is imported only where it is used, and so is what that module depends on.
     """
-    if url == "memory://":
-        from app.sessions.memory import MemoryStore
+    try:
+        if url == "memory://":
+            from app.sessions.memory import MemoryStore
 
-        return MemoryStore()
-    if url.startswith("sqlite:///") and not url.endswith("/"):
-        from app.sessions.sqlite import SQLiteStore
+            return MemoryStore()
+        if url.startswith("sqlite:///"):
+            from app.sessions.sqlite import SQLiteStore
 
-        path = PROJECT / url.removeprefix("sqlite:///")
-        store = SQLiteStore(path)
-        try:
+            path = PROJECT / url.removeprefix("sqlite:///")
             if url == DEFAULT_STORE:
                 path.parent.mkdir(exist_ok=True)
+            store = SQLiteStore(path)
             store.verify()
-        except (OSError, StoreUnavailable) as error:
-            raise BadSetting(
-                f"SESSION_STORE={url}: {error}. The folder has to exist, and folder and file have to be writable for "
-                f"the user that runs the app. Try: mkdir -p {path.parent}"
-            ) from error
-        return store
-    if url.startswith(REDIS_SCHEMES):
-        try:
+            return store
+        if url.startswith(REDIS_SCHEMES):
             from app.sessions.redis import RedisStore
 
             return RedisStore(url)
-        except ImportError as error:
-            raise BadSetting(
-                f"SESSION_STORE names a Redis, but {error}. Try: pip install -r requirements.txt"
-            ) from error
-        except ValueError as error:
-            raise BadSetting(
-                f"SESSION_STORE={without_password(url)!r}: {error}. A good value: SESSION_STORE=redis://localhost:6379/0"
-            ) from error
-    raise BadSetting(
-        f"SESSION_STORE={without_password(url)!r} names no session store. Good values: SESSION_STORE=memory://, "
-        f"SESSION_STORE={DEFAULT_STORE} (below the project), SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3, "
-        "SESSION_STORE=redis://localhost:6379/0"
-    )
-
-
-def without_password(url: str) -> str:
-    return re.sub(r"//[^/]*@", "//***@", url)
+        raise ValueError("it names no session store")
+    except (OSError, StoreUnavailable) as error:
+        problem = f"{error}. Its folder has to exist, and both have to be writable for the user that runs the app. "
+        remedy = f"Try: mkdir -p {path.parent}"
+    except ImportError as error:
+        problem, remedy = f"{error}. ", "Try: pip install -r requirements.txt"
+    except ValueError as error:
+        problem = f"{error}. "
+        remedy = (
+            f"Good values: SESSION_STORE={DEFAULT_STORE} (below the project), "
+            "SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3, SESSION_STORE=redis://localhost:6379/0, "
+            "SESSION_STORE=memory:// (for tests)"
+        )
+    raise BadSetting(f"SESSION_STORE={re.sub('//[^/]*@', '//***@', url)!r}: {problem}{remedy}")

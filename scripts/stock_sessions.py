@@ -41,6 +41,11 @@ class Stock:
                 await self.gate.wait()
             return "stored"
 
+        @post("/strange")
+        async def write_what_is_not_json(request: Request[Any, Any, Any]) -> str:
+            request.session["cart"] = object()
+            return "stored"
+
         @post("/destroy")
         async def destroy(request: Request[Any, Any, Any]) -> str:
             request.clear_session()
@@ -50,7 +55,7 @@ class Stock:
             return "destroyed"
 
         self.app = Litestar(
-            [read, write, destroy],
+            [read, write, write_what_is_not_json, destroy],
             middleware=[ServerSideSessionConfig().middleware],
             stores={"sessions": self.store},
             openapi_config=None,
@@ -131,6 +136,39 @@ async def slow_destroy(stock: Stock) -> str:
     return f"alive until the response: {meanwhile == 'first'}; cookie: `{header.split('; path', 1)[0]}`"
 
 
+async def key_in_the_store(stock: Stock) -> str:
+    _, cookie = await stock.visitor()
+    return f"the token itself: {await stock.store.exists(cookie)}"
+
+
+async def unchanged(stock: Stock) -> str:
+    client, _ = await stock.visitor()
+    writes = 0
+    store_set = stock.store.set
+
+    async def count(*arguments: Any, **options: Any) -> None:
+        nonlocal writes
+        writes += 1
+        await store_set(*arguments, **options)
+
+    stock.store.set = count  # type: ignore[method-assign]
+    for _ in range(10):
+        await client.get("/")
+    return f"{writes} writes, each with a new lifetime of {ServerSideSessionConfig().max_age:,} s"
+
+
+async def headers_for_caches(stock: Stock) -> str:
+    client, _ = await stock.visitor()
+    headers = (await client.get("/")).headers
+    return f"Cache-Control: {headers.get('cache-control')}, Vary: {headers.get('vary')}"
+
+
+async def not_json(stock: Stock) -> str:
+    client, _ = await stock.visitor()
+    answer = await client.post("/strange")
+    return f"{answer.status_code} without any page or error handler: {answer.content!r}"
+
+
 CASES: Cases = {
     "An id of 7,000 characters that the client invented": unknown_id,
     "1,000 page views without a cookie": mere_reading,
@@ -139,6 +177,10 @@ CASES: Cases = {
     "The store fails at the save": failing_store,
     "A corrupt record, viewed three times": corrupt_record,
     "A slow handler that destroys the session": slow_destroy,
+    "The key in the store": key_in_the_store,
+    "Ten views of an unchanged session": unchanged,
+    "What caches are told of a page that shows the session": headers_for_caches,
+    "A value that is not JSON": not_json,
 }
 
 

@@ -14,7 +14,7 @@ BAD = [
     ("SESSION_LIFETIME", "0"),
     ("SESSION_LIFETIME", "-1"),
     ("SESSION_LIFETIME", "1.5"),
-    ("SESSION_LIFETIME", "1e3"),
+    ("SESSION_LIFETIME", "1_000"),
     ("SESSION_LIFETIME", "1 week"),
     ("SESSION_LIFETIME", "9" * 5000),
     ("SESSION_IDLE_TIMEOUT", "soon"),

@@ -3,7 +3,7 @@
 Start reading with `session.py`; `store.py` says what a store has to do.
 """
 
-from .manager import Reason, SessionInfo, SessionManager
+from .manager import Reason, SessionManager
 from .session import InvalidValue, Session, SessionEnded, SessionTooLarge, is_token
 from .store import Store, StoreUnavailable
 
@@ -12,7 +12,6 @@ __all__ = [
     "Reason",
     "Session",
     "SessionEnded",
-    "SessionInfo",
     "SessionManager",
     "SessionTooLarge",
     "Store",

@@ -5,11 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from .record import Record
-from .session import Session, digest, is_token
+from .session import Session
 from .store import Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -21,16 +20,6 @@ SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during 
 STRANGER_LOG_INTERVAL = 60.0  # seconds between two warnings about tokens that the store does not know
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """What an operator may know of a session: Unix times in seconds, and not a word of what is in it."""
-
-    id: str
-    created_at: float
-    expires_at: float
-    remaining: float  # seconds until it ends if nobody uses it, which an idle timeout may make less than the lifetime
 
 
 class SessionManager:
@@ -62,13 +51,14 @@ class SessionManager:
     async def start(self, token: str | None) -> Session:
         """Return the visitor's session: the stored one if the cookie's value is a token that the store knows."""
         session = Session(self)
-        if token is None:
-            return session
-        if is_token(token):
+        if token is not None:
             await session.resume(token)
-        else:
-            self.report_stranger(token, "malformed")
         return session
+
+    def new_record(self, values: dict[str, Any]) -> Record:
+        """Return the record of a session that begins now."""
+        now = time.time()
+        return Record(now, now + self.lifetime, self.deadline(now + self.lifetime, now), values)
 
     def deadline(self, expires_at: float, now: float) -> float:
         """When a session ends that was used just now."""
@@ -102,7 +92,7 @@ class SessionManager:
             logger.warning("The session store works again")
         return answer
 
-    def report_stranger(self, token: str, kind: Literal["unknown", "malformed"]) -> None:
+    def report_stranger(self, token_digest: str, kind: Literal["unknown", "malformed"]) -> None:
         """Warn of a token that is none of ours: one expired with its session, or one that somebody made up.
 
         A log that anyone can fill from outside is no log, so one line a minute has to do (ASVS 16.3.3).
@@ -110,19 +100,17 @@ class SessionManager:
         self._strangers += 1
         now = time.monotonic()
         if now - self._strangers_logged_at >= STRANGER_LOG_INTERVAL:
-            logger.warning("A cookie held an %s token, SHA-256 %s (%d such)", kind, digest(token), self._strangers)
+            logger.warning("A cookie held an %s token, SHA-256 %s (%d such)", kind, token_digest, self._strangers)
             self._strangers, self._strangers_logged_at = 0, now
 
     # Operations, for people and for scripts
 
-    async def find(self, session_id: str) -> SessionInfo:
-        """Return what is known of a session. Raises LookupError if there is none with this id."""
-        raw = await self.ask(self.store.load(session_id))
-        record = Record.decode_or_none(raw)
-        now = time.time()
-        if record is None or not record.is_alive(now):
+    async def find(self, session_id: str) -> Session:
+        """Return a session, whoever it belongs to. Raises LookupError if there is none with this id."""
+        session = Session(self)
+        if not await session.load(session_id):
             raise LookupError(f"there is no session {session_id}")
-        return SessionInfo(session_id, record.created_at, record.expires_at, record.deadline - now)
+        return session
 
     async def destroy(self, session_id: str) -> None:
         """End a session, whoever it belongs to. Raises LookupError if there is none with this id."""

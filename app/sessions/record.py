@@ -31,13 +31,6 @@ class Record(msgspec.Struct, frozen=True):
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(str(error)) from error
 
-    @classmethod
-    def decode_or_none(cls, raw: bytes | None) -> "Record | None":
-        try:
-            return cls.decode(raw) if raw is not None else None
-        except ValueError:
-            return None
-
     def is_alive(self, now: float) -> bool:
         return now < self.deadline
 

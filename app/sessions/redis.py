@@ -5,7 +5,6 @@ One key a session, so every command is at home on a cluster; the key's own expir
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
 
 from .store import StoreUnavailable
 
@@ -72,67 +71,51 @@ class RedisStore:
         self._exploring = asyncio.Lock()
 
     async def load(self, session_id: str) -> bytes | None:
-        try:
-            record: bytes | None = await self._run(self._client.get, _key(session_id))
-        except WrongType:
-            return b""  # a list, say: no record of ours, so it counts as a corrupt one
+        record: bytes | None = await self._run("GET", _key(session_id))
         return record
 
     async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
-        expiry = _milliseconds(expires_at)
-        return bool(await self._run(self._client.set, _key(session_id), record, nx=True, pxat=expiry))
+        return bool(await self._run("SET", _key(session_id), record, "NX", "PXAT", _milliseconds(expires_at)))
 
     async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
-        return await self._evaluate(REPLACE, session_id, old, new, _milliseconds(expires_at))
+        return bool(await self._run("EVAL", REPLACE, 1, _key(session_id), old, new, _milliseconds(expires_at)))
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        if old is not None:
-            return await self._evaluate(DELETE_IF_SAME, session_id, old)
-        return bool(await self._run(self._client.delete, _key(session_id)))
+        if old is None:
+            return bool(await self._run("DEL", _key(session_id)))
+        return bool(await self._run("EVAL", DELETE_IF_SAME, 1, _key(session_id), old))
 
     async def sweep(self, now: float, limit: int) -> list[str]:  # noqa: ARG002 - Redis does it by itself
         return []
 
     async def count(self) -> int:
-        async def scan() -> int:
+        await self.check()  # a cluster has to be explored first
+        try:
             return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
-
-        return int(await self._run(scan))
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
 
     async def check(self) -> None:
-        await self._run(self._client.exists, _key("health"))
+        await self._run("EXISTS", _key("health"))
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _evaluate(self, script: str, session_id: str, *arguments: object) -> bool:
-        try:
-            return bool(await self._run(self._client.eval, script, 1, _key(session_id), *arguments))
-        except WrongType:
-            return False
-
-    async def _run(self, command: Callable[..., Awaitable[Any]], *arguments: object, **options: object) -> Any:
+    async def _run(self, *command: bytes | str | int) -> Any:
         try:
             # Costs nothing once it is done. Without the lock, the first requests would all start to explore the
             # cluster at once, and redis-py would close the connections of one under the feet of another.
             async with self._exploring:
                 await self._client.initialize()
-            return await command(*arguments, **options)
-        except ReadOnlyError as error:
-            # This server was the primary once. A new connection may find the one that is it now.
-            await self._client.aclose()
-            raise StoreUnavailable(str(error)) from error
-        except ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                raise WrongType from error
-            raise StoreUnavailable(str(error)) from error
+            return await self._client.execute_command(*command)
         # AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
         except (RedisError, RedisClusterException, OSError, AttributeError) as error:
+            if str(error).startswith("WRONGTYPE"):
+                return b""  # a list, say: no record of ours, so it counts as a corrupt one
+            if isinstance(error, ReadOnlyError):
+                # This server was the primary once. A new connection may find the one that is it now.
+                await self._client.aclose()
             raise StoreUnavailable(str(error) or type(error).__name__) from error
-
-
-class WrongType(Exception):
-    """The key holds something that is no string."""
 
 
 def _key(session_id: str) -> str:

@@ -42,11 +42,6 @@ def is_token(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_-]{43}", text) is not None
 
 
-def new_token() -> str:
-    """32 bytes from the system's secure random source, in base64url: 43 characters (ASVS 7.2.3)."""
-    return secrets.token_urlsafe(32)
-
-
 def digest(token: str) -> str:
     """The id under which the store knows a token. Who reads the store or the logs cannot make a cookie of it."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -63,40 +58,45 @@ class Session(MutableMapping[str, Any]):
     """
 
     def __init__(self, manager: "SessionManager") -> None:
+        # The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie. None, as it
+        # nearly always is, means that the response must not mention the cookie.
+        self.cookie: tuple[str, int] | None = None
         self._manager = manager
-        self._token: str | None = None
-        self._raw: bytes | None = None  # what the store held when we last looked; None: there is no session
-        self._record: Record | None = None  # the same, decoded; its values are the live ones
-        self._values: dict[str, Any] = {}
-        self._failure: StoreUnavailable | None = None
+        self._id: str | None = None  # None: nothing is stored
+        self._raw = b""  # what the store held when we last looked
+        self._record = manager.new_record({})  # the same, decoded; its values are the live ones
         self._corrupt_id: str | None = None
-        self._cookie: tuple[str, int] | None = None
+        self._failure: StoreUnavailable | None = None
         self._patience = manager.patience  # seconds that this request may still wait for the store
 
     # What is in it
 
+    @property
+    def _values(self) -> dict[str, Any]:
+        self._require_usable()
+        return self._record.values
+
     def __getitem__(self, key: str) -> Any:
-        return self._usable_values()[key]
+        return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Raises `InvalidValue`, and changes nothing, if JSON cannot hold the key or the value."""
         if not isinstance(key, str) or not is_json(key):
             raise InvalidValue(f"session[{key!r}]: the key has to be a str")
         _require_json(key, value)
-        self._usable_values()[key] = value
+        self._values[key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self._usable_values()[key]
+        del self._values[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._usable_values())
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._usable_values())
+        return len(self._values)
 
     def __repr__(self) -> str:
-        # Without its values, for reprs end up in logs.
-        return f"<Session {digest(self._token) if self._token else 'not stored'}>"
+        return f"<Session {self._id or 'not stored'}>"  # without its values, for reprs end up in logs
 
     # What is known about it
 
@@ -104,55 +104,53 @@ class Session(MutableMapping[str, Any]):
     def id(self) -> str | None:
         """The SHA-256 of the token in hex: safe to log, useless to steal. None while nothing is stored."""
         self._require_usable()
-        return digest(self._token) if self._token else None
+        return self._id
 
     @property
     def created_at(self) -> float | None:
         """Unix time in seconds; None while nothing is stored."""
-        self._require_usable()
-        return self._record.created_at if self._record else None
+        return self._record.created_at if self.id else None
 
     @property
     def expires_at(self) -> float | None:
         """The end of the absolute lifetime, a Unix time in seconds; None while nothing is stored."""
-        self._require_usable()
-        return self._record.expires_at if self._record else None
+        return self._record.expires_at if self.id else None
 
     @property
     def remaining(self) -> float:
         """What is left of the absolute lifetime, in seconds; 0 while nothing is stored."""
-        return max(0.0, self._record.expires_at - time.time()) if self._record else 0.0
-
-    @property
-    def cookie(self) -> tuple[str, int] | None:
-        """The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie.
-
-        None, as it nearly always is, means that the response must not mention the cookie.
-        """
-        return self._cookie
+        return max(0.0, self._record.expires_at - time.time()) if self.id else 0.0
 
     # What happens to it, in the order of its life
 
     async def resume(self, token: str) -> None:
-        """Load the session that belongs to the token. An unknown, expired or corrupt one counts as none."""
+        """Load the session that belongs to the token. Anything but a living session's token counts as none."""
+        if not is_token(token):
+            self._manager.report_stranger(digest(token), "malformed")
+            return
         try:
-            raw = await self._ask(self._manager.store.load(digest(token)))
+            if await self.load(digest(token)):
+                await self._renew()
+            elif not self._corrupt_id:
+                self._manager.report_stranger(digest(token), "unknown")
         except StoreUnavailable as failure:
             self._failure = failure  # raised where the session is used: what needs no session works without the store
-            return
+
+    async def load(self, session_id: str) -> bool:
+        """Become the session with this id; False if there is none that is alive. Raises `StoreUnavailable`."""
+        raw = await self._ask(self._manager.store.load(session_id))
         if raw is None:
-            self._manager.report_stranger(token, "unknown")
-            return
+            return False
         try:
             record = Record.decode(raw)
         except ValueError as error:
-            self._corrupt_id = digest(token)
-            logger.warning("Session %s is corrupt and counts as none: %s", self._corrupt_id, error)
-            return
-        if record.is_alive(time.time()):
-            self._token = token
-            self._hold(raw, record)
-            await self._renew(record)
+            self._corrupt_id = session_id
+            logger.warning("Session %s is corrupt and counts as none: %s", session_id, error)
+            return False
+        if not record.is_alive(time.time()):
+            return False
+        self._id, self._raw, self._record = session_id, raw, record
+        return True
 
     async def save(self) -> None:
         """Store what was changed, in one atomic step. The hook calls it before the response starts.
@@ -163,10 +161,13 @@ class Session(MutableMapping[str, Any]):
         changed, removed = self._changes()
         if not changed and not removed:
             return
-        if self._record is None:
-            await self._create()
+        if self._id is None:
+            if self._corrupt_id:
+                await self._ask(self._manager.store.delete(self._corrupt_id))
+            self._record = self._manager.new_record(self._record.values)
+            self._belong_to(await self._insert(_encode(self._record)))
             return
-        while not await self._replace(self._record):
+        while not await self._replace():
             await self._rebase(changed, removed)
 
     async def rotate(self) -> None:
@@ -178,34 +179,28 @@ class Session(MutableMapping[str, Any]):
 
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
         """
-        self._require_usable()
-        while self._raw is not None and self._record is not None and self._token is not None:
-            if not self._record.is_alive(time.time()):
-                await self._rebase(*self._changes())
+        while old_id := self.id:
+            await self._rebase(*self._changes())
             # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
-            token = await self._insert(self._raw, self._record.deadline)
-            if await self._ask(self._manager.store.delete(digest(self._token), self._raw)):
-                self._manager.on_ended(digest(self._token), "rotated")
-                self._token = token
-                self._cookie = (token, int(self.remaining))
+            token = await self._insert(self._raw)
+            if await self._ask(self._manager.store.delete(old_id, self._raw)):
+                self._manager.on_ended(old_id, "rotated")
+                self._belong_to(token)
                 return
             await self._ask(self._manager.store.delete(digest(token)))
-            await self._rebase(*self._changes())
 
     async def destroy(self) -> None:
         """End the session in the store, at once; without one, do nothing. A write after it starts a new session.
 
         Raises `StoreUnavailable`, and then the session lives on.
         """
-        self._require_usable()
-        if self._token is not None:
-            was_there = await self._ask(self._manager.store.delete(digest(self._token)))
-            # If somebody else ended it, the visitor's cookie may already be that of the next session: leave it.
+        if self.id:
+            was_there = await self._ask(self._manager.store.delete(self.id))
+            # If somebody else has ended it, the visitor's cookie may already be that of the next session: leave it.
             if was_there:
-                self._manager.on_ended(digest(self._token), "destroyed")
-                self._cookie = ("", 0)
-        self._token = self._raw = self._record = None
-        self._values = {}
+                self._manager.on_ended(self.id, "destroyed")
+                self.cookie = ("", 0)
+        self._id, self._raw, self._record = None, b"", self._manager.new_record({})
 
     # How it is done
 
@@ -213,77 +208,64 @@ class Session(MutableMapping[str, Any]):
         if self._failure:
             raise self._failure
 
-    def _usable_values(self) -> dict[str, Any]:
-        self._require_usable()
-        return self._values
-
-    def _hold(self, raw: bytes, record: Record) -> None:
-        self._raw, self._record, self._values = raw, record, record.values
-
     def _changes(self) -> tuple[dict[str, Any], set[str]]:
         """What differs from what the store held: the keys with a new value, and those that are gone."""
         before: dict[str, Any] = {}
-        if self._record and self._raw:
-            try:
+        if self._raw:
+            # Nearly every request ends here. A nested value that is not JSON is found below, where its key is known.
+            with suppress(TypeError, ValueError, RecursionError):
                 if self._record.encode() == self._raw:
                     return {}, set()
-            except (TypeError, ValueError, RecursionError):
-                pass  # a nested value that is not JSON: found again below, where its key can be named
             before = Record.decode(self._raw).values
         changed = {}
-        for key, value in self._values.items():
+        for key, value in self._record.values.items():
             _require_json(key, value)
             if key not in before or not same(before[key], value):
                 changed[key] = value
-        return changed, before.keys() - self._values.keys()
+        return changed, before.keys() - self._record.values.keys()
 
-    async def _create(self) -> None:
-        now = time.time()
-        expires_at = now + self._manager.lifetime
-        record = Record(now, expires_at, self._manager.deadline(expires_at, now), self._values)
-        raw = _encode(record)
-        if self._corrupt_id:
-            await self._ask(self._manager.store.delete(self._corrupt_id))
-        self._token = await self._insert(raw, record.deadline)
-        self._hold(raw, record)
-        self._cookie = (self._token, self._manager.lifetime)
-
-    async def _insert(self, raw: bytes, deadline: float) -> str:
-        token = new_token()
-        if not await self._ask(self._manager.store.create(digest(token), raw, deadline)):
+    async def _insert(self, raw: bytes) -> str:
+        """Store a record under a new token: 32 bytes from the system's secure random source (ASVS 7.2.3)."""
+        token = secrets.token_urlsafe(32)
+        if not await self._ask(self._manager.store.create(digest(token), raw, self._record.deadline)):
             raise StoreUnavailable("the store says that it has a session under a token that was just made")
+        self._raw = raw
         return token
 
-    async def _replace(self, record: Record) -> bool:
+    def _belong_to(self, token: str) -> None:
+        self._id = digest(token)
+        self.cookie = (token, round(self.remaining))
+
+    async def _replace(self) -> bool:
         """Write the live values, unless the store holds something else by now, or the session has expired."""
         now = time.time()
-        if not (record.is_alive(now) and self._raw and self._token):
+        if not (self._id and self._record.is_alive(now)):
             return False
-        record = msgspec.structs.replace(record, deadline=self._manager.deadline(record.expires_at, now))
+        record = msgspec.structs.replace(self._record, deadline=self._manager.deadline(self._record.expires_at, now))
         raw = _encode(record)
-        if not await self._ask(self._manager.store.replace(digest(self._token), self._raw, raw, record.deadline)):
+        if not await self._ask(self._manager.store.replace(self._id, self._raw, raw, record.deadline)):
             return False
-        self._hold(raw, record)
+        self._raw, self._record = raw, record
         return True
 
     async def _rebase(self, changed: dict[str, Any], removed: set[str]) -> None:
-        """Look at what the store holds now, and make our changes to that."""
-        raw = await self._ask(self._manager.store.load(self.id or ""))
-        record = Record.decode_or_none(raw)
-        if raw is None or record is None or not record.is_alive(time.time()):
+        """Look at what the store holds now, and make our changes to that. Raises SessionEnded if it holds nothing."""
+        if self._id is None or not await self.load(self._id):
             raise SessionEnded
-        values = {key: value for key, value in record.values.items() if key not in removed} | changed
-        self._hold(raw, msgspec.structs.replace(record, values=values))
+        values = self._record.values
+        for key in removed:
+            values.pop(key, None)
+        values |= changed
 
-    async def _renew(self, record: Record) -> None:
+    async def _renew(self) -> None:
         """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
-        if not self._manager.renewal_is_due(record, time.time()):
+        if not self._manager.renewal_is_due(self._record, time.time()):
             return
         # Nobody shall wait long for what can as well be done at the next request.
         kept_back = self._patience - RENEWAL_PATIENCE
         self._patience -= kept_back
         with suppress(StoreUnavailable, SessionTooLarge):  # if the store fails, the manager has logged it
-            await self._replace(record)
+            await self._replace()
         self._patience += kept_back
 
     async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:

@@ -8,13 +8,10 @@ waits (`timeout=0`): it reports the lock at once, and the wait is an `await`, du
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from .store import StoreUnavailable
-
-T = TypeVar("T")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY NOT NULL, record BLOB NOT NULL, expires_at REAL NOT NULL);
@@ -37,77 +34,65 @@ class SQLiteStore:
 
     def verify(self) -> None:
         """Open the file, or make it. Raises StoreUnavailable if that cannot be done; a locked file is no reason."""
-        try:
-            self._connect()
-        except (sqlite3.Error, OSError) as error:
-            if not _is_locked(error):
-                raise StoreUnavailable(f"{self._path}: {error}") from error
-        finally:
-            self._disconnect()
+        self._try("SELECT 1", ())
+        self._disconnect()
 
     async def load(self, session_id: str) -> bytes | None:
-        def read(db: sqlite3.Connection) -> bytes | None:
-            row = db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchone()
-            return row[0] if row else None
-
-        return await self._run(read)
+        rows, _ = await self._run("SELECT record FROM sessions WHERE id = ?", session_id)
+        return rows[0][0] if rows else None
 
     async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
-        return await self._write(
-            "INSERT INTO sessions (id, record, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (session_id, record, expires_at),
-        )
+        insert = "INSERT INTO sessions (id, record, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        _, changed = await self._run(insert, session_id, record, expires_at)
+        return changed == 1
 
     async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
-        return await self._write(
-            "UPDATE sessions SET record = ?, expires_at = ? WHERE id = ? AND record = ?",
-            (new, expires_at, session_id, old),
-        )
+        update = "UPDATE sessions SET record = ?, expires_at = ? WHERE id = ? AND record = ?"
+        _, changed = await self._run(update, new, expires_at, session_id, old)
+        return changed == 1
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        return await self._write(
-            "DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR record = ?2)", (session_id, old)
-        )
+        delete = "DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR record = ?2)"
+        _, changed = await self._run(delete, session_id, old)
+        return changed == 1
 
     async def sweep(self, now: float, limit: int) -> list[str]:
-        def remove(db: sqlite3.Connection) -> list[str]:
-            with db:  # one transaction: what another worker's sweep removed is not reported here again
-                db.execute("BEGIN IMMEDIATE")
-                rows = db.execute(
-                    "SELECT id FROM sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?", (now, limit)
-                ).fetchall()
-                db.executemany("DELETE FROM sessions WHERE id = ?", rows)
-            return [session_id for (session_id,) in rows]
-
-        return await self._run(remove)
+        delete = """
+        DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+        RETURNING id
+        """
+        rows, _ = await self._run(delete, now, limit)
+        return [session_id for (session_id,) in rows]
 
     async def count(self) -> int:
-        def count(db: sqlite3.Connection) -> int:
-            (number,) = db.execute("SELECT count(*) FROM sessions").fetchone()
-            return int(number)
-
-        return await self._run(count)
+        rows, _ = await self._run("SELECT count(*) FROM sessions")
+        return int(rows[0][0])
 
     async def check(self) -> None:
-        await self._run(lambda db: db.execute("SELECT 1 FROM sessions LIMIT 1").fetchone())
+        await self._run("SELECT 1 FROM sessions LIMIT 1")
 
     async def close(self) -> None:
         self._disconnect()
 
-    async def _write(self, sql: str, parameters: tuple[object, ...]) -> bool:
-        return await self._run(lambda db: db.execute(sql, parameters).rowcount == 1)
-
-    async def _run(self, statement: Callable[[sqlite3.Connection], T]) -> T:
+    async def _run(self, sql: str, *parameters: object) -> tuple[list[Any], int]:
+        """Return the rows of a result, and how many were changed."""
         pause = 0.001
-        while True:
-            try:
-                return statement(self._connect())
-            except (sqlite3.Error, OSError) as error:
-                if not _is_locked(error):
-                    self._disconnect()  # the next request tries anew, so recovery needs no restart
-                    raise StoreUnavailable(f"{self._path}: {error}") from error
+        while (result := self._try(sql, parameters)) is None:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
+        return result
+
+    def _try(self, sql: str, parameters: tuple[object, ...]) -> tuple[list[Any], int] | None:
+        """Like `_run`, but without waiting: None if another process has locked the file."""
+        try:
+            cursor = self._connect().execute(sql, parameters)
+            return cursor.fetchall(), cursor.rowcount
+        except (sqlite3.Error, OSError) as error:
+            # The low byte is the primary code: SQLITE_BUSY has variants for recovery and for snapshots.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                return None
+            self._disconnect()  # the next request tries anew, so recovery needs no restart
+            raise StoreUnavailable(f"{self._path}: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         # A file that was deleted or replaced under a running process would go on accepting writes that nobody will
@@ -118,9 +103,7 @@ class SQLiteStore:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(SCHEMA)
+            connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
         except sqlite3.Error:
             connection.close()
             raise
@@ -131,11 +114,6 @@ class SQLiteStore:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-
-
-def _is_locked(error: Exception) -> bool:
-    # The low byte is the primary code: SQLITE_BUSY has variants for recovery and for snapshots.
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -24,11 +24,9 @@ class Store(Protocol):
 
     async def load(self, session_id: str) -> bytes | None:
         """Return the record, exactly as it was stored, or None."""
-        ...
 
     async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
         """Insert a record; False, and nothing changed, if the id is taken."""
-        ...
 
     async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
         """Put `new` in the place of `old` in one atomic step.
@@ -36,24 +34,18 @@ class Store(Protocol):
         False, and nothing changed, if the store now holds anything else under this id, or nothing. That one condition
         is what keeps two concurrent saves from undoing each other, and an ended session from coming back.
         """
-        ...
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         """Remove the record, or only if it still is `old`. True for the one caller who removed it."""
-        ...
 
     async def sweep(self, now: float, limit: int) -> list[str]:
         """Remove at most `limit` records that expired by `now`; return the ids that this very call removed."""
-        ...
 
     async def count(self) -> int:
         """Return how many records there are, those included that expired and were not swept yet."""
-        ...
 
     async def check(self) -> None:
         """Return if the store answers."""
-        ...
 
     async def close(self) -> None:
         """Let go of files and connections. The next call may open them again."""
-        ...
