@@ -30,7 +30,7 @@ from tests.support import UPDATE
 
 STORE = sys.argv[1] if len(sys.argv) > 1 else "SQLite"
 LOAD = sys.argv[2] if len(sys.argv) > 2 else "view"
-ROUNDS, REQUESTS, SHOWN = 15, 500, 30
+ROUNDS, REQUESTS, SHOWN = 60, 100, 30  # short rounds: some of them meet no disturbance
 
 Headers = list[tuple[bytes, bytes]]
 Times = dict[str, tuple[float, float]]  # of each function: how often a request calls it, and microseconds
