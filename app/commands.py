@@ -20,7 +20,7 @@ class SessionCommands(CLIPlugin):
 
 @click.group("sessions")
 def sessions_group() -> None:
-    """Look after server-side sessions. An id is what the log and the page "Your session" show."""
+    """Look after server-side sessions. An id is the one that the log shows."""
 
 
 @sessions_group.command()

@@ -1,7 +1,7 @@
 """Every error becomes an answer here: a page, a fragment or plain text, whichever the client can show."""
 
 import logging
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from litestar import MediaType, Request, Response
@@ -14,17 +14,17 @@ logger = logging.getLogger(__name__)
 
 STATUS_OF: dict[type[Exception], int] = {SessionEnded: 409, SessionTooLarge: 413, StoreUnavailable: 503}
 
-# What people read: what happened, whether they lost something, and what to do now.
+# What people read: what happened and whether they lost something, and what to do now.
 MESSAGES = {
-    400: "The server did not understand this request. Nothing was saved.",
-    403: "This request came from another site and was refused. Nothing was saved.",
-    404: "There is no page at this address.",
-    405: "This address does not answer this kind of request.",
-    409: "Your session ended in the meantime, so nothing was saved. Save again to start a new session.",
-    413: "This is too much at once. Nothing was saved. Shorten it and save again.",
-    415: "The server does not take this kind of content. Nothing was saved.",
-    500: "Something went wrong on the server. Nothing was saved.",
-    503: "The server cannot reach your session right now. Nothing was saved. Try again in a few seconds.",
+    400: ("The server did not understand this request. Nothing was saved.", "Check what you sent, then try again."),
+    403: ("This request came from another site. Nothing was saved.", "Open this site's own page and do it there."),
+    404: ("There is no page at this address.", "Check the address, or start from your quote."),
+    405: ("This address does not answer this kind of request.", "Use the links and buttons of the pages."),
+    409: ("Your session ended in the meantime, so nothing was saved.", "Save again to start a new session."),
+    413: ("This is too much at once. Nothing was saved.", "Shorten it and save again."),
+    415: ("The server does not take this kind of content. Nothing was saved.", "Send text/plain or a form, in UTF-8."),
+    500: ("Something went wrong on the server. Nothing was saved.", "Try again, or tell whoever runs this site."),
+    503: ("The server cannot reach your session right now. Nothing was saved.", "Try again in a few seconds."),
 }
 RETRY_AFTER = "5"  # seconds
 
@@ -47,8 +47,12 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     """Answer an error. No text of an exception is shown, unless it is one of ours and meant for that."""
     status = error.status_code if isinstance(error, HTTPException) else STATUS_OF.get(type(error), 500)
     if status >= 500 and status != 503:
-        logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-    message = error.detail if isinstance(error, Refused) else MESSAGES.get(status) or HTTPStatus(status).phrase
+        logger.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
+    title = responses.get(status, "Error")
+    message, remedy = MESSAGES.get(status, (title, ""))
+    if isinstance(error, Refused):
+        message = error.detail
+    text = f"{message} {remedy}".strip()
 
     headers = {"Cache-Control": "no-store", "Vary": "Accept, HX-Request-Type"}
     headers |= (isinstance(error, HTTPException) and error.headers) or {}
@@ -56,12 +60,12 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
         headers["Retry-After"] = RETRY_AFTER
 
     if wants_fragment(request):
-        return Template("fragments/error.html", context={"message": message}, status_code=status, headers=headers)
+        return Template("fragments/error.html", context={"message": text}, status_code=status, headers=headers)
     if not wants_page(request):
-        return Response(f"{message}\n", media_type=MediaType.TEXT, status_code=status, headers=headers)
-    if (text := request.state.get("submitted_quote")) is not None:
+        return Response(f"{text}\n", media_type=MediaType.TEXT, status_code=status, headers=headers)
+    if (quote := request.state.get("submitted_quote")) is not None:
         # A form sent without JavaScript has replaced its page: give it back, with the text that was not saved.
-        context = {"quote": text, "error": message}
+        context = {"quote": quote, "error": text}
         return Template("quote.html", context=context, status_code=status, headers=headers)
-    context = {"status": status, "title": HTTPStatus(status).phrase, "message": message}
+    context = {"status": status, "title": title, "message": message, "remedy": remedy}
     return Template("error.html", context=context, status_code=status, headers=headers)

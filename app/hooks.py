@@ -57,7 +57,7 @@ class SessionHook(ASGIMiddleware):
         secure = scope["scheme"] == "https"
         if not secure:
             self.warn_of_untrusted_proxy(headers)
-        if method_of(scope) == "GET" and "prefetch" in headers.get("sec-purpose", ""):
+        if method_of(scope) == "GET" and any("prefetch" in purpose for purpose in headers.getall("sec-purpose", [])):
             # By the time the visitor follows the link, the copy may show what the session no longer holds.
             raise Refused(status_code=503, detail="This page is not served ahead of time.")
 
@@ -76,6 +76,7 @@ class SessionHook(ASGIMiddleware):
                         failure = error
                         raise  # and so stop whoever is sending a response that must not be sent
                 add_session_headers(message, session, name, secure)
+                session.closed = True
             await send(message)
 
         try:
@@ -116,7 +117,7 @@ def find_token(headers: Headers, name: str) -> str | None:
 
 def keeps_changes(status: int) -> bool:
     """Whether a response means that the handler did its work: not after an error, nor when it refused the body."""
-    return status < 500 and status not in (400, 413, 415)
+    return status < 500 and status not in (400, 413, 415, 422)
 
 
 def add_session_headers(message: Message, session: Session, name: str, secure: bool) -> None:

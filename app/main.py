@@ -10,6 +10,7 @@ from functools import partial
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
+from litestar.config.compression import CompressionConfig
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -17,27 +18,22 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
-from app import routes
+from app import hooks, routes
 from app.commands import SessionCommands
 from app.errors import error_response
-from app.hooks import (
-    CrossOriginGuard,
-    HealthCheckFilter,
-    SessionHook,
-    add_security_headers,
-    announce_ended_session,
-    log_ended_session,
-    provide_session,
-)
 from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
 
 STATIC = PROJECT / "static"
+TEMPLATES = PROJECT / "templates"
 MAX_BODY_SIZE = 512 * 1024  # bytes: enough for the longest quote, percent-encoded in a form
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Return the app with these settings. Raises BadSetting if the session store cannot be used."""
+    """Return the app with these settings. Raises BadSetting if the session store, or a folder, cannot be used."""
+    for folder in (STATIC, TEMPLATES):
+        if not folder.is_dir():
+            raise BadSetting(f"the folder {folder} is missing. Deploy the whole project, not app/ alone")
     sessions = SessionManager(
         open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
     )
@@ -48,9 +44,11 @@ def create_app(settings: Settings) -> Litestar:
     @asynccontextmanager
     async def keep_store(_: Litestar) -> AsyncIterator[None]:
         sweeper = asyncio.create_task(sessions.sweep_forever())
-        yield
-        sweeper.cancel()
-        await sessions.store.close()
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await sessions.store.close()
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
@@ -67,28 +65,32 @@ def create_app(settings: Settings) -> Litestar:
                 static_path,
                 [STATIC],
                 cache_control=CacheControlHeader(max_age=31_536_000, public=True, immutable=True),
-                opt={"no_session": True},
+                opt={"no_session": True, "no_compression": False},
             ),
         ],
-        middleware=[CrossOriginGuard(), SessionHook(sessions)],
-        before_send=[add_security_headers],
+        middleware=[hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
+        before_send=[hooks.add_security_headers],
         dependencies={
-            "session": Provide(provide_session),
+            "session": Provide(hooks.provide_session),
             "sessions": Provide(lambda: sessions, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
         },
         exception_handlers={HTTPException: error_response, Exception: error_response},
-        template_config=TemplateConfig(
-            directory=PROJECT / "templates", engine=JinjaTemplateEngine, engine_callback=add_globals
-        ),
+        template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
+        # Static files only. A page is small, and its head must not wait for the body; and what is compressed together
+        # with words that a stranger may choose can be guessed from its length (BREACH).
+        compression_config=CompressionConfig(backend="gzip", exclude_opt_key="no_compression"),
+        opt={"no_compression": True},
         request_max_body_size=MAX_BODY_SIZE,
         lifespan=[keep_store],
-        listeners=[log_ended_session],
+        listeners=[hooks.log_ended_session],
         plugins=[SessionCommands()],
         state=State({"sessions": sessions}),
         openapi_config=None,
     )
-    sessions.on_ended = partial(announce_ended_session, app)
+    if app.debug:  # LITESTAR_DEBUG=1, never in production
+        app.register(routes.demo)
+    sessions.on_ended = partial(hooks.announce_ended_session, app)
     return app
 
 
@@ -100,10 +102,22 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
+def configure_logging() -> None:
+    """One line an event, with time, process and logger, from the app and from uvicorn alike.
+
+    It is written at once: Litestar's own handler hands it to a thread, and a process that stops may lose its last ones.
+    """
+    formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, force=True)
+    for name in ("", "uvicorn", "uvicorn.access"):
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(formatter)
+    logging.getLogger("uvicorn.access").addFilter(hooks.HealthCheckFilter())
+
 
 try:
     app = create_app(Settings.from_environment())
 except BadSetting as error:
     sys.stderr.write(f"Cannot start: {error}\n")
     sys.exit(3)  # uvicorn's code for a failed start: with several workers, the parent gives up too
+configure_logging()

@@ -1,7 +1,6 @@
 """The settings: read from the environment once, at start, and refused there if they are wrong."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -78,4 +77,6 @@ def open_store(url: str) -> Store:
             "SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3, SESSION_STORE=redis://localhost:6379/0, "
             "SESSION_STORE=memory:// (for tests)"
         )
-    raise BadSetting(f"SESSION_STORE={re.sub('//[^/]*@', '//***@', url)!r}: {problem}{remedy}")
+    # Of other addresses only the scheme, for they may hold a password.
+    shown = url if url.startswith("sqlite:") else f"{url.partition(':')[0]}:..."
+    raise BadSetting(f"SESSION_STORE={shown}: {problem}{remedy}")

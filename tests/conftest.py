@@ -83,14 +83,15 @@ async def client_with(
 
         async def make(**values: Any) -> httpx.AsyncClient:
             transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
-            client = httpx.AsyncClient(transport=transport, base_url="http://testserver")
+            client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
             await stack.enter_async_context(client)
             if values:
                 session = await sessions.start(None)
                 session.update(values)
                 await session.save()
                 assert session.cookie
-                client.cookies["session"] = session.cookie[0]
+                # With the domain: a cookie that the server sets later has to replace this one.
+                client.cookies.set("session", session.cookie[0], domain="127.0.0.1")
             return client
 
         yield make

@@ -1,4 +1,4 @@
-"""The app with a few more routes, to be served by a real uvicorn: any key of the session, and a rotation."""
+"""The app with a few more routes, to be served by a real uvicorn: any key of the session, and slow requests."""
 
 from typing import Any
 
@@ -28,6 +28,20 @@ async def rotate(session: NamedDependency[Session]) -> str:
     return "rotated"
 
 
+@post("/slow-read", status_code=200)
+async def read_slowly(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> dict[str, Any]:
+    before = dict(session)
+    await request.body()
+    return before
+
+
+@post("/slow-destroy", status_code=200)
+async def destroy_late(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> str:
+    await request.body()
+    await session.destroy()
+    return "destroyed"
+
+
 app = create_app(Settings.from_environment())
-for handler in (show_keys, set_key, rotate):
+for handler in (show_keys, set_key, rotate, read_slowly, destroy_late):
     app.register(handler)

@@ -1,5 +1,6 @@
 """Redis for the tests: a server, or a cluster of three primaries and three replicas, started here on free ports."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -99,6 +100,47 @@ class RedisCluster:
                 if "myself" in flags and "master" in flags and any(int(r[0]) <= slot <= int(r[-1]) for r in ranges):
                     return server
         raise AssertionError(f"no primary for slot {slot}")
+
+
+class Proxy:
+    """Stands between the app and a server. It can lose an answer, and send new connections to another server."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.lose_answer_to: bytes | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        assert self._server
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server
+        self._server.close()
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
+        lost = False
+
+        async def questions() -> None:
+            nonlocal lost
+            while data := await client.read(65_536):
+                if self.lose_answer_to and self.lose_answer_to in data:
+                    lost, self.lose_answer_to = True, None
+                to_server.write(data)
+            to_server.close()
+
+        async def answers() -> None:
+            while (data := await server.read(65_536)) and not lost:
+                to_client.write(data)
+            to_client.close()
+
+        await asyncio.gather(questions(), answers(), return_exceptions=True)
 
 
 def cluster_ports(number: int) -> list[int]:

@@ -27,7 +27,6 @@ A, B = id_of("a"), id_of("b")
 EVERY_BYTE = bytes(range(256))
 
 
-@pytest.mark.anyio
 class StoreContract:
     """Subclass it with a fixture `store` that is an empty store."""
 
@@ -133,8 +132,7 @@ class StoreContract:
         assert len(swept) == len(set(swept)), "each is reported once"
         assert (await store.load(A), await store.load(B), await store.count()) == (b"living", b"prolonged!", 2)
 
-    async def test_check_and_close_can_be_repeated(self, store: Store) -> None:
-        await store.check()
+    async def test_a_closed_store_opens_again(self, store: Store) -> None:
         await store.create(A, b"x", FAR)
         await store.close()
         await store.close()

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-import pytest
 from litestar import Litestar, Request, get
 from litestar.di import NamedDependency
 
@@ -12,7 +11,6 @@ from app.main import create_app
 from app.sessions import Session
 from app.settings import Settings
 
-pytestmark = pytest.mark.anyio
 ClientWith = Callable[..., Awaitable[httpx.AsyncClient]]
 
 

@@ -1,7 +1,9 @@
 """Faults, caused for real: kill -9, a locked file, a full disk, a broken file."""
 
+import os
 import sqlite3
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ import httpx
 import pytest
 
 from app.sessions.session import digest
+from app.settings import PROJECT
 from tests.support import BROWSER, FORM, TEXT, UPDATE, Server, shown_quote, token_of, wait_until
 
 StartServer = Callable[..., Server]
@@ -36,35 +39,33 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
     server = start_server(workers=2)
     visitors = [server.visitor("start") for _ in range(8)]
     tokens = [token_of(visitor) for visitor in visitors]
-    saves = 0
+    acknowledged, tried = ["start"] * len(tokens), ["start"] * len(tokens)
     for round_number in range(20):
-        acknowledged = ["start" if round_number == 0 else ""] * len(tokens)
-        storm_over = threading.Event()
+        saves = [0] * len(tokens)
 
-        def storm(n: int, acknowledged: list[str] = acknowledged, over: threading.Event = storm_over) -> int:
-            done = 0
+        def storm(n: int, round_number: int = round_number, saves: list[int] = saves) -> None:
             with httpx.Client(base_url=server.url, cookies={"session": tokens[n]}, timeout=5) as client:
-                while not over.is_set():
-                    quote = f"{round_number}.{done}"  # noqa: B023 - each round waits for its storm
+                while True:
+                    tried[n] = f"{round_number}.{saves[n]}"
                     try:
-                        if client.put(UPDATE, content=quote, headers=TEXT).status_code == 200:
-                            acknowledged[n], done = quote, done + 1
+                        if client.put(UPDATE, content=tried[n], headers=TEXT).status_code == 200:
+                            acknowledged[n] = tried[n]
+                            saves[n] += 1
                     except httpx.TransportError:
                         break
-            return done
 
         with ThreadPoolExecutor(len(tokens)) as pool:
-            results = [pool.submit(storm, n) for n in range(len(tokens))]
-            time.sleep(0.15)
+            storms = [pool.submit(storm, n) for n in range(len(tokens))]
+            wait_until(lambda saves=saves: sum(saves) >= 30)  # type: ignore[misc]
             server.stop(signal_number=9)
-            storm_over.set()
-            saves += sum(result.result() for result in results)
+            for done in storms:
+                done.result()
         server.start()
-        for token, quote in zip(tokens, acknowledged, strict=True):
-            shown = shown_quote(server.client(token).get("/").text)
+        for n, token in enumerate(tokens):
             # The one save that was under way may or may not have been stored; none before it may be missing.
-            assert quote == "" or shown in (quote, f"{round_number}.{int(quote.partition('.')[2] or 0) + 1}"), quote
-    assert saves > 200, "that was no storm"
+            shown = shown_quote(server.client(token).get("/").text)
+            assert shown in (acknowledged[n], tried[n])
+            acknowledged[n] = shown
 
 
 def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartServer) -> None:
@@ -73,10 +74,9 @@ def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartSer
     token = token_of(visitor)
     prompt: list[float] = []
     with ThreadPoolExecutor(10) as pool, locked(server.database):
-        started = time.monotonic()
         saves = [pool.submit(server.client(token).put, UPDATE, content=f"{n}", headers=TEXT) for n in range(5)]
         stranger = server.client()
-        while time.monotonic() - started < 1:
+        for _ in range(20):
             before = time.monotonic()
             assert stranger.get("/").status_code == 200
             assert stranger.get("/health").status_code == 200
@@ -106,7 +106,6 @@ def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(
     assert shown_quote(visitor.get("/").text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200, "it recovers without a restart"
     assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
-    assert server.log.count("The session store works again") == 1
     assert "Traceback" not in server.log
 
 
@@ -210,6 +209,60 @@ def test_sessions_survive_a_restart(start_server: StartServer) -> None:
     assert shown_quote(server.client(token).get("/").text) == "still here"
 
 
+def test_rule_11_a_text_that_is_not_utf_8_is_a_corrupt_row(start_server: StartServer) -> None:
+    server = start_server()
+    visitor = server.visitor("old")
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        db.execute("UPDATE sessions SET record = CAST(x'ff7b' AS TEXT)")
+    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    assert shown_quote(visitor.get("/").text) == "new"
+
+
+def test_a_record_that_was_edited_by_hand_can_be_saved_and_rotated(start_server: StartServer) -> None:
+    server = start_server(app="tests.extra_app:app")
+    visitor = server.visitor("old")
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        db.execute("UPDATE sessions SET record = replace(CAST(record AS TEXT), 'old', 'edited')")
+    assert shown_quote(visitor.get("/").text) == "edited"
+    assert visitor.post("/rotate").status_code == 200
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        db.execute("UPDATE sessions SET record = replace(CAST(record AS TEXT), 'edited', 'again')")
+    assert visitor.put("/keys/other", content="x").status_code == 200
+    assert visitor.get("/keys").json() == {"quote": "again", "other": "x"}
+
+
+def test_a_second_store_on_the_file_drops_no_locks_of_the_first(tmp_path: Path) -> None:
+    """POSIX locks belong to the process: to close a file that SQLite has open would drop them.
+
+    Another process that then closes the file would believe that it is the last, and delete the write-ahead log.
+    """
+    program = """
+import asyncio, os, sqlite3, subprocess, sys
+from pathlib import Path
+from app.sessions.sqlite import SQLiteStore
+
+async def main():
+    path = Path(sys.argv[1])
+    store = SQLiteStore(path)
+    await store.create("a", b"1", 1e12)
+    SQLiteStore(path).verify()
+    await store.load("a")
+    other = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT id FROM sessions'); db.close()"
+    subprocess.run([sys.executable, "-c", other, str(path)], check=True)
+    assert await store.create("b", b"2", 1e12)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+    database = tmp_path / "sessions.sqlite3"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    killed = subprocess.run([sys.executable, "-c", program, str(database)], env=environment, timeout=30, check=False)
+    assert killed.returncode == -9
+    with closing(sqlite3.connect(database)) as db:
+        assert db.execute("SELECT id FROM sessions ORDER BY id").fetchall() == [("a",), ("b",)]
+
+
 @pytest.mark.parametrize("record", [b"garbage", "text", 42, 1.5, b"", b"{}", b"\xff\x00"])
 def test_rule_11_a_corrupt_row_is_no_session_and_is_replaced(start_server: StartServer, record: object) -> None:
     server = start_server()
@@ -218,7 +271,7 @@ def test_rule_11_a_corrupt_row_is_no_session_and_is_replaced(start_server: Start
     break_record(server, token, record)
     assert shown_quote(visitor.get("/").text) == "initial quote"
     assert visitor.get("/manage").status_code == 200
-    assert digest(token) in server.log
+    wait_until(lambda: digest(token) in server.log)
     assert token not in server.log
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert token_of(visitor) != token
@@ -234,17 +287,3 @@ def test_rule_11_a_row_that_is_corrupted_while_a_request_is_under_way(start_serv
     held = HeldRequest(server, "PUT", UPDATE, b"new", TEXT, token_of(visitor))
     break_record(server, token_of(visitor), b"garbage")
     assert held.finish().status == 409
-
-
-def test_a_graceful_stop_lets_a_slow_request_finish(start_server: StartServer) -> None:
-    server = start_server(environment={"DESTROY_DELAY": "1"})
-    visitor = server.visitor("x")
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(visitor.post, "/session/destroy")
-        wait_until(lambda: shown_quote(server.client(token_of(visitor)).get("/").text) == "initial quote")
-        assert server.process
-        server.process.terminate()
-        assert answer.result().text == "Session destroyed."
-        server.process.wait(timeout=10)
-    assert "Application shutdown complete" in server.log
-    assert "Traceback" not in server.log

@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar, get, post
+from litestar import Litestar, Response, get, post
+from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotAuthorizedException
 from litestar.params import FromPath
@@ -14,8 +15,8 @@ from litestar.response import Stream
 from app.sessions import Session, SessionManager
 from tests.test_sessions import stored, values_of
 
-pytestmark = pytest.mark.anyio
 Clients = Callable[..., Awaitable[httpx.AsyncClient]]
+CHANGED_LATER: list[str] = []
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
@@ -27,7 +28,7 @@ class Strange:
 async def change_and_answer(session: NamedDependency[Session], status: FromPath[int]) -> str:
     session["changed"] = True
     if status != 200:
-        raise HTTPException(status_code=status)
+        raise HTTPException(status_code=status, detail="for developers")
     return "done"
 
 
@@ -88,6 +89,25 @@ async def change_and_stream(session: NamedDependency[Session]) -> Stream:
     return Stream(forever())
 
 
+@post("/later/{what:str}", status_code=200)
+async def change_later(session: NamedDependency[Session], what: FromPath[str]) -> Response[str]:
+    async def attempt() -> None:
+        if what == "write":
+            session["late"] = 1
+        elif what == "delete":
+            del session["kept"]
+        else:
+            await getattr(session, what)()
+
+    async def change() -> None:
+        with pytest.raises(RuntimeError, match="response has begun"):
+            await attempt()
+        assert session["kept"] == 1, "it can still be read"
+        CHANGED_LATER.append(what)
+
+    return Response("done", background=BackgroundTask(change))
+
+
 @get("/denied")
 async def denied() -> None:
     raise NotAuthorizedException
@@ -105,6 +125,7 @@ def app_with_routes(app: Litestar) -> Litestar:
         logout_and_crash,
         logout_and_write,
         change_and_stream,
+        change_later,
         denied,
     ):
         app.register(handler)
@@ -123,7 +144,17 @@ def values(sessions: SessionManager, client: httpx.AsyncClient) -> Awaitable[dic
 
 @pytest.mark.parametrize(
     ("status", "saved"),
-    [(200, True), (401, True), (404, True), (400, False), (413, False), (415, False), (500, False), (503, False)],
+    [
+        (200, True),
+        (401, True),
+        (404, True),
+        (400, False),
+        (413, False),
+        (415, False),
+        (422, False),
+        (500, False),
+        (503, False),
+    ],
 )
 async def test_rule_7_what_is_saved_depends_on_the_answer(
     client: httpx.AsyncClient, sessions: SessionManager, status: int, saved: bool
@@ -208,6 +239,21 @@ async def test_rule_8_a_write_after_destroy_sets_one_cookie(
     assert len(response.headers.get_list("set-cookie")) == 1
     client.cookies.delete("session", domain="")
     assert await values(sessions, client) == {"new": 1}
+
+
+@pytest.mark.parametrize("what", ["write", "delete", "rotate", "destroy"])
+async def test_a_change_after_the_response_has_begun_fails_loudly_and_harms_nothing(
+    client: httpx.AsyncClient, sessions: SessionManager, what: str
+) -> None:
+    CHANGED_LATER.clear()
+    assert (await client.post(f"/later/{what}")).status_code == 200
+    assert [what] == CHANGED_LATER
+    assert await values(sessions, client) == {"kept": 1}
+
+
+async def test_an_error_status_that_nobody_knows_is_kept(client: httpx.AsyncClient) -> None:
+    response = await client.post("/answer/499", headers=BROWSER)
+    assert response.status_code == 499
 
 
 async def test_errors_that_have_no_text_of_ours_are_still_pages(client: httpx.AsyncClient) -> None:

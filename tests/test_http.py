@@ -6,6 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from app.settings import PROJECT
 from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, Server, shown_quote
 
 PAGES = ["/", "/manage"]
@@ -102,7 +103,7 @@ def test_health_leaves_no_trace_in_the_log(server: Server) -> None:
     assert "/manage?seen" in server.log
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/health"])
+@pytest.mark.parametrize("path", [*PAGES, "/session/quote", "/about", "/health"])
 def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -> None:
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (200, b"")
@@ -198,6 +199,26 @@ def test_static_files_are_cached_for_a_year(client: httpx.Client) -> None:
             assert response.headers["cache-control"] == "max-age=31536000, public, immutable"
             assert "cookie" not in response.headers.get("vary", "").lower()
             assert "set-cookie" not in response.headers
+
+
+def test_static_files_are_compressed_for_who_can_read_that(client: httpx.Client) -> None:
+    for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', client.get("/").text):
+        content = (PROJECT / "static" / name.split("/", 3)[3]).read_bytes()
+        for accepted in ("gzip, deflate, br", "identity", ""):
+            response = client.get(name, headers={"Accept-Encoding": accepted})
+            assert response.content == content
+            compressed = "gzip" in accepted and len(content) > 500
+            assert (response.headers.get("content-encoding") == "gzip") == compressed
+            assert (response.num_bytes_downloaded < len(content)) == compressed
+            if compressed:
+                assert response.headers["vary"] == "Accept-Encoding"
+
+
+def test_pages_are_not_compressed(client: httpx.Client) -> None:
+    """Compression would tell, by the length, what of a visitor's text is also elsewhere on the page (BREACH)."""
+    for path in PAGES:
+        response = client.get(path, headers=BROWSER | {"Accept-Encoding": "gzip, br"})
+        assert "content-encoding" not in response.headers
 
 
 def test_static_files_do_not_leave_their_folder(client: httpx.Client) -> None:

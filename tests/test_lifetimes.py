@@ -1,16 +1,21 @@
 """Rule 10: the idle timeout and the sweep. The absolute lifetime is in test_sessions.py."""
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from app.sessions import SessionManager, StoreUnavailable
 from app.sessions.session import digest
-from app.settings import open_store
+from app.sessions.sqlite import SQLiteStore
+from app.settings import PROJECT, open_store
 from tests.test_sessions import CountingStore, stored, values_of
 
-pytestmark = pytest.mark.anyio
 IDLE = 1000
 
 
@@ -183,6 +188,52 @@ async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once
         await other.store.close()
 
 
+def test_rule_10_processes_that_sweep_at_once_report_each_session_once(tmp_path: Path) -> None:
+    """They start together, when a file appears, on hundreds of expired sessions."""
+    program = """
+import asyncio, sys, time
+from pathlib import Path
+from app.sessions import SessionManager
+from app.sessions.sqlite import SQLiteStore
+
+async def main():
+    database, go = map(Path, sys.argv[1:])
+    sessions = SessionManager(SQLiteStore(database), on_ended=lambda session_id, reason: print(session_id))
+    print("ready", file=sys.stderr, flush=True)
+    while not go.exists():
+        time.sleep(0.001)
+    await sessions.flush()
+
+asyncio.run(main())
+"""
+    database, go = tmp_path / "sessions.sqlite3", tmp_path / "go"
+    store = SQLiteStore(database)
+    store.verify()
+    ids = {f"{n:064}" for n in range(900)}
+    with closing(sqlite3.connect(database)) as db:
+        db.executemany("INSERT INTO sessions VALUES (?, x'00', 1)", [(session_id,) for session_id in ids])
+        db.commit()
+    sweepers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(database), str(go)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for sweeper in sweepers:
+        assert sweeper.stderr
+        assert sweeper.stderr.readline() == "ready\n"
+    go.touch()
+    heard = [sweeper.communicate(timeout=30)[0].split() for sweeper in sweepers]
+    assert [sweeper.returncode for sweeper in sweepers] == [0, 0, 0]
+    assert sum(map(len, heard)) == len(ids)
+    assert set().union(*heard) == ids
+    assert sum(bool(one) for one in heard) > 1, "they took turns, or this shows nothing"
+
+
 async def test_rule_17_a_second_flush_while_one_runs_is_ignored(sessions: SessionManager) -> None:
     sweeps = 0
 
@@ -199,8 +250,9 @@ async def test_rule_17_a_second_flush_while_one_runs_is_ignored(sessions: Sessio
     assert sweeps == 2
 
 
+@pytest.mark.parametrize("failure", [StoreUnavailable("gone"), KeyError("a bug")])
 async def test_rule_10_the_sweep_goes_on_after_the_store_has_failed(
-    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     monkeypatch.setattr("app.sessions.manager.SWEEP_INTERVAL", 0.01)
     calls = 0
@@ -208,7 +260,7 @@ async def test_rule_10_the_sweep_goes_on_after_the_store_has_failed(
     async def sweep(_now: float, _limit: int) -> list[str]:
         nonlocal calls
         calls += 1
-        raise StoreUnavailable("gone")
+        raise failure
 
     sessions.store.sweep = sweep  # type: ignore[assignment, method-assign]
     sweeper = asyncio.create_task(sessions.sweep_forever())

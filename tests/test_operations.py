@@ -18,8 +18,6 @@ from app.sessions.session import digest
 from app.settings import PROJECT
 from tests.test_sessions import stored, values_of
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def heard(app: Litestar) -> list[tuple[str, str]]:
@@ -105,13 +103,44 @@ async def test_rule_17_destroy_by_id(sessions: SessionManager) -> None:
         await sessions.destroy(digest(token))
 
 
+async def test_rule_17_destroying_what_has_expired_is_an_error(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await stored(sessions, n=1)
+    later = time.time() + sessions.lifetime
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(LookupError):
+        await sessions.destroy(digest(token))
+
+
+async def test_rule_12_an_outage_that_flickers_is_one_line_in_the_log(
+    sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await stored(sessions, n=1)
+    load, calls = sessions.store.load, 0
+
+    async def fail_every_second_time(session_id: str) -> bytes | None:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise StoreUnavailable("half of it is gone")
+        return await load(session_id)
+
+    sessions.store.load = fail_every_second_time  # type: ignore[method-assign]
+    for _ in range(20):
+        await sessions.start(token)
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+    assert "half of it is gone" in caplog.text
+
+
 async def test_rule_17_operations_say_so_when_the_store_fails(sessions: SessionManager) -> None:
     async def fail(*_: object) -> bool:
         raise StoreUnavailable("gone")
 
+    token = await stored(sessions, n=1)
     sessions.store.delete = fail  # type: ignore[assignment, method-assign]
     with pytest.raises(StoreUnavailable):
-        await sessions.destroy("x")
+        await sessions.destroy(digest(token))
 
 
 def shell(store_url: str, *command: str) -> subprocess.CompletedProcess[str]:

@@ -49,24 +49,6 @@ def test_rule_5_a_put_that_was_under_way_when_the_same_key_was_written(server: S
     assert shown_quote(client.get("/").text) == "later"
 
 
-def test_rule_6_a_get_that_was_slow_writes_nothing_back(server: Server) -> None:
-    client = server.visitor("old")
-    # A destroy that is refused for its media type has read the session, but changed nothing.
-    held = HeldRequest(server, "PUT", UPDATE, b"xx", {"Content-Type": "text/html"}, token_of(client))
-    client.put(UPDATE, content="new", headers=TEXT)
-    assert held.finish().status == 415
-    assert shown_quote(client.get("/").text) == "new"
-
-
-def test_rule_8_two_destroys_at_once_leave_the_cookie_of_the_successor(server: Server) -> None:
-    client = server.visitor("old")
-    held = HeldRequest(server, "POST", "/session/destroy", b"xx", FORM, token_of(client))
-    assert held.finish().status == 200
-    late = server.client(token_of(client)).post("/session/destroy")
-    assert late.status_code == 200
-    assert "set-cookie" not in late.headers
-
-
 def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
     start_server: Callable[..., Server],
 ) -> None:
@@ -119,6 +101,52 @@ def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_proc
         assert set(pool.map(write, range(12))) == {200}
     shown = two_processes[0].client(token).get("/keys").json()
     assert shown == {"quote": "start"} | {str(n): "9" for n in range(12)}
+
+
+def test_rule_6_a_slow_request_that_only_reads_writes_nothing_back(two_processes: tuple[Server, Server]) -> None:
+    one, other = two_processes
+    client = one.visitor("old")
+    held = HeldRequest(other, "POST", "/slow-read", b"xx", {}, token_of(client))
+    client.put(UPDATE, content="new", headers=TEXT)
+    answer = held.finish()
+    assert (answer.status, answer.text, answer.set_cookie) == (200, '{"quote":"old"}', None)
+    assert client.get("/keys").json() == {"quote": "new"}
+    held = HeldRequest(other, "POST", "/slow-read", b"xx", {}, token_of(client))
+    client.post("/session/destroy")
+    answer = held.finish()
+    assert (answer.status, answer.text, answer.set_cookie) == (200, '{"quote":"new"}', None)
+    assert client.get("/keys").json() == {}
+
+
+def test_rule_8_two_destroys_at_once_leave_the_cookie_of_the_successor(two_processes: tuple[Server, Server]) -> None:
+    one, other = two_processes
+    client = one.visitor("old")
+    held = HeldRequest(other, "POST", "/slow-destroy", b"xx", {}, token_of(client))
+    assert "set-cookie" in client.post("/session/destroy").headers
+    answer = held.finish()
+    assert (answer.status, answer.set_cookie) == (200, None)
+
+
+def test_rule_9_a_rotation_against_a_destroy_leaves_nothing_or_the_rotated(
+    two_processes: tuple[Server, Server],
+) -> None:
+    """Whoever comes second finds the session gone; nobody revives it."""
+    one, other = two_processes
+    for _ in range(10):
+        token = token_of(one.visitor("x"))
+        with ThreadPoolExecutor(2) as pool:
+            rotated = pool.submit(one.client(token).post, "/rotate")
+            destroyed = pool.submit(other.client(token).post, "/session/destroy")
+        assert destroyed.result().status_code == 200
+        assert one.client(token).get("/keys").json() == {}
+        if "set-cookie" in destroyed.result().headers:
+            assert (rotated.result().status_code, rotated.result().headers.get("set-cookie")) in (
+                (409, None),
+                (200, None),
+            )
+        else:
+            assert rotated.result().status_code == 200
+            assert one.client(rotated.result().cookies["session"]).get("/keys").json() == {"quote": "x"}
 
 
 def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed_elsewhere(

@@ -1,10 +1,15 @@
 """The README is true: its code stands in the app as quoted, its links lead somewhere, its tests exist."""
 
 import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 from app.settings import PROJECT
+from tests.support import Server, require
 
 README = (PROJECT / "README.md").read_text()
+TOKEN = re.compile(r"(?<=session=)[\w-]{43}(?=;)")
 
 
 def test_the_code_in_the_readme_is_the_apps_own() -> None:
@@ -18,7 +23,7 @@ def test_the_code_in_the_readme_is_the_apps_own() -> None:
 
 def test_the_links_in_the_readme_and_the_decisions_lead_somewhere() -> None:
     for page in [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        for target in re.findall(r"(?:\]\(|src=\"|srcset=\")(?!https?://|#)([^)#\"]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
@@ -28,3 +33,17 @@ def test_every_promise_of_the_readme_has_its_tests() -> None:
     assert len(promised) >= 16
     for prefix in promised:
         assert any(name.startswith(prefix) for name in names), prefix
+
+
+def test_the_transcript_of_the_readme_is_what_curl_shows(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """Every command is run, in order, and has to print what stands below it; a token may be any token."""
+    require("curl")
+    server = start_server(store="memory://")
+    (transcript,) = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    told = ""
+    for command in re.findall(r"^\$ (.*)$", transcript, re.MULTILINE):
+        script = command.replace("http://127.0.0.1:8000", server.url)
+        run = subprocess.run([require("bash"), "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+        told += f"$ {command}\n{run.stdout.rstrip()}\n"
+    assert TOKEN.sub("TOKEN", told.replace("\r", "")) == TOKEN.sub("TOKEN", transcript)
+    assert transcript.count("\nset-cookie:") == 2

@@ -17,7 +17,7 @@ UNKNOWN = "A" * 43
 
 def test_rule_1_reading_creates_no_session(server: Server, client: httpx.Client) -> None:
     rows = server.rows() if server.store.startswith("sqlite") else 0
-    for path in ("/", "/manage", "/health", "/nope"):
+    for path in ("/", "/session/quote", "/manage", "/about", "/health", "/nope"):
         for method in ("GET", "HEAD", "OPTIONS"):
             assert "set-cookie" not in client.request(method, path).headers
     if server.store.startswith("sqlite"):

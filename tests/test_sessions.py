@@ -10,8 +10,6 @@ import pytest
 from app.sessions import InvalidValue, Session, SessionEnded, SessionManager, SessionTooLarge
 from app.sessions.session import MAX_RECORD_SIZE, digest
 
-pytestmark = pytest.mark.anyio
-
 
 async def stored(sessions: SessionManager, **values: Any) -> str:
     """Store a session with these values and return its token."""

@@ -55,9 +55,6 @@ class FolderStore:
     async def count(self) -> int:
         return len(list(self.folder.glob("*.expires")))
 
-    async def check(self) -> None:
-        list(self.folder.iterdir())
-
     async def close(self) -> None:
         pass
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from .record import Record
@@ -16,6 +15,7 @@ Reason = Literal["destroyed", "rotated", "expired"]
 
 COUNT_PATIENCE = 60.0  # seconds: Redis has to walk through all its keys
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
+INCIDENT_PAUSE = 90.0  # seconds without a failure, after which the next one is a new incident
 SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which nobody else is served
 STRANGER_LOG_INTERVAL = 60.0  # seconds between two warnings about tokens that the store does not know
 
@@ -43,8 +43,8 @@ class SessionManager:
         self.lifetime = lifetime
         self.idle_timeout = idle_timeout
         self.on_ended = on_ended
-        self._failing: set[str] = set()
-        self._flushing = False
+        self._failed_at = float("-inf")
+        self._flushing = asyncio.Lock()
         self._strangers = 0
         self._strangers_logged_at = float("-inf")
 
@@ -74,23 +74,18 @@ class SessionManager:
     async def ask(self, operation: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
         """Wait for the store, `patience` seconds at the most. Raises StoreUnavailable if it fails or takes longer.
 
-        An outage is two lines in the log, its start and its end, however many requests it hits.
+        An outage is one line in the log, however many requests it hits, and however it flickers.
         """
-        name = getattr(operation, "__name__", "answer")  # that of the store's method
         limit = self.patience if seconds is None else seconds
         try:
             async with asyncio.timeout(limit):
-                answer = await operation
-        except (StoreUnavailable, TimeoutError) as error:
-            reason = str(error) or f"no answer within {limit:.1f} s"
-            if not self._failing:
-                logger.error("The session store fails to %s; what needs it gets 503 until it works: %s", name, reason)
-            self._failing.add(name)
+                return await operation
+        except (StoreUnavailable, OSError) as error:  # a TimeoutError is one, too
+            reason, now = str(error) or f"no answer within {limit:.1f} s", time.monotonic()
+            if now - self._failed_at > INCIDENT_PAUSE:
+                logger.error("The session store fails; what needs it gets 503 until it works: %s", reason)
+            self._failed_at = now
             raise StoreUnavailable(reason) from error
-        if name in self._failing:  # a store that refuses writes may still load: that is no recovery
-            self._failing.clear()
-            logger.warning("The session store works again")
-        return answer
 
     def report_stranger(self, token_digest: str, kind: Literal["unknown", "malformed"]) -> None:
         """Warn of a token that is none of ours: one expired with its session, or one that somebody made up.
@@ -100,7 +95,9 @@ class SessionManager:
         self._strangers += 1
         now = time.monotonic()
         if now - self._strangers_logged_at >= STRANGER_LOG_INTERVAL:
-            logger.warning("A cookie held an %s token, SHA-256 %s (%d such)", kind, token_digest, self._strangers)
+            logger.warning(
+                "A cookie held no token of ours (%s), SHA-256 %s (%d such)", kind, token_digest, self._strangers
+            )
             self._strangers, self._strangers_logged_at = 0, now
 
     # Operations, for people and for scripts
@@ -114,9 +111,7 @@ class SessionManager:
 
     async def destroy(self, session_id: str) -> None:
         """End a session, whoever it belongs to. Raises LookupError if there is none with this id."""
-        if not await self.ask(self.store.delete(session_id)):
-            raise LookupError(f"there is no session {session_id}")
-        self.on_ended(session_id, "destroyed")
+        await (await self.find(session_id)).destroy()
 
     async def count(self) -> int:
         """Return how many sessions the store holds, those included that expired and were not removed yet."""
@@ -128,10 +123,9 @@ class SessionManager:
         While one call runs, another does nothing and returns 0. Several processes may flush at once: the store sees to
         it that each session is removed, and reported, by one of them.
         """
-        if self._flushing:
+        if self._flushing.locked():
             return 0
-        self._flushing = True
-        try:
+        async with self._flushing:
             removed = 0
             while batch := await self.ask(self.store.sweep(time.time(), SWEEP_BATCH)):
                 for session_id in batch:
@@ -139,12 +133,14 @@ class SessionManager:
                 removed += len(batch)
                 await asyncio.sleep(0.01)
             return removed
-        finally:
-            self._flushing = False
 
     async def sweep_forever(self) -> None:
-        """Flush now and then, until cancelled. A store that fails is tried again the next time."""
+        """Flush now and then, until cancelled. Whatever happens, it is tried again the next time."""
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
-            with suppress(StoreUnavailable):  # `ask` has logged it
+            try:
                 await self.flush()
+            except StoreUnavailable:
+                pass  # `ask` has logged it
+            except Exception:
+                logger.exception("The sweep failed")

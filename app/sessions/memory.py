@@ -34,8 +34,5 @@ class MemoryStore:
     async def count(self) -> int:
         return len(self._records)
 
-    async def check(self) -> None:
-        """There is nothing that could fail."""
-
     async def close(self) -> None:
         """Keep the sessions: the same store may be used again."""

@@ -8,7 +8,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -26,16 +26,14 @@ DELETE_IF_SAME = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
-MAX_CONNECTIONS = 50  # a process; requests beyond wait their turn, also when all come back after an outage
-CONNECT_TIMEOUT = 1.0  # seconds
-SOCKET_TIMEOUT = 3.5  # seconds; less than a request's patience, so that the error says what was waited for
+MAX_COMMANDS = 50  # at once, in a process; requests beyond wait their turn, also when all come back after an outage
 OPTIONS: dict[str, Any] = {
     "protocol": 2,
-    "socket_connect_timeout": CONNECT_TIMEOUT,
-    "socket_timeout": SOCKET_TIMEOUT,
-    # One more try, at once: it finds out that the server has closed a pooled connection. To wait for a server that is
-    # down is not for us: the visitor gets a 503 and tries again.
-    "retry": Retry(NoBackoff(), 1),
+    "max_connections": MAX_COMMANDS + 1,
+    "socket_connect_timeout": 1.0,  # seconds
+    "socket_timeout": 3.5,  # seconds; less than a request's patience, so that the error says what was waited for
+    # Not once more: a command whose answer was lost may have been carried out, and would then seem to have failed.
+    "retry": Retry(NoBackoff(), 0),
 }
 
 
@@ -56,19 +54,13 @@ class RedisStore:
         try:
             if scheme.endswith("+cluster"):
                 # Slots whose primary is down must not keep the others from being served.
-                self._client: Any = RedisCluster.from_url(
-                    address, max_connections=MAX_CONNECTIONS, require_full_coverage=False, **OPTIONS
-                )
+                self._client: Any = RedisCluster.from_url(address, require_full_coverage=False, **OPTIONS)
             else:
-                pool = BlockingConnectionPool.from_url(
-                    address, max_connections=MAX_CONNECTIONS, timeout=SOCKET_TIMEOUT, **OPTIONS
-                )
-                # Connects to nothing yet, but finds an unknown option in the URL.
-                pool.make_connection()  # type: ignore[no-untyped-call]
-                self._client = Redis.from_pool(pool)
+                self._client = Redis.from_url(address, **OPTIONS)
+                self._client.connection_pool.make_connection()  # not to be used: it finds an unknown option
         except (RedisClusterException, TypeError) as error:
             raise ValueError(str(error)) from error
-        self._exploring = asyncio.Lock()
+        self._turns = asyncio.Semaphore(MAX_COMMANDS)
 
     async def load(self, session_id: str) -> bytes | None:
         record: bytes | None = await self._run("GET", _key(session_id))
@@ -89,25 +81,20 @@ class RedisStore:
         return []
 
     async def count(self) -> int:
-        await self.check()  # a cluster has to be explored first
         try:
+            await self._client.initialize()
             return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
         except (RedisError, OSError) as error:
             raise StoreUnavailable(str(error)) from error
-
-    async def check(self) -> None:
-        await self._run("EXISTS", _key("health"))
 
     async def close(self) -> None:
         await self._client.aclose()
 
     async def _run(self, *command: bytes | str | int) -> Any:
         try:
-            # Costs nothing once it is done. Without the lock, the first requests would all start to explore the
-            # cluster at once, and redis-py would close the connections of one under the feet of another.
-            async with self._exploring:
-                await self._client.initialize()
-            return await self._client.execute_command(*command)
+            async with self._turns:
+                await self._client.initialize()  # explores a cluster; nothing to do once that is done
+                return await self._client.execute_command(*command)
         # AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
         except (RedisError, RedisClusterException, OSError, AttributeError) as error:
             if str(error).startswith("WRONGTYPE"):

@@ -61,6 +61,7 @@ class Session(MutableMapping[str, Any]):
         # The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie. None, as it
         # nearly always is, means that the response must not mention the cookie.
         self.cookie: tuple[str, int] | None = None
+        self.closed = False  # the hook sets it when the response begins
         self._manager = manager
         self._id: str | None = None  # None: nothing is stored
         self._raw = b""  # what the store held when we last looked
@@ -84,10 +85,12 @@ class Session(MutableMapping[str, Any]):
         if not isinstance(key, str) or not is_json(key):
             raise InvalidValue(f"session[{key!r}]: the key has to be a str")
         _require_json(key, value)
-        self._values[key] = value
+        self._require_open()
+        self._record.values[key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self._values[key]
+        self._require_open()
+        del self._record.values[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -179,34 +182,47 @@ class Session(MutableMapping[str, Any]):
 
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
         """
-        while old_id := self.id:
+        self._require_open()
+        while old_id := self._id:
             await self._rebase(*self._changes())
             # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
             token = await self._insert(self._raw)
-            if await self._ask(self._manager.store.delete(old_id, self._raw)):
-                self._manager.on_ended(old_id, "rotated")
+            try:
+                was_same = await self._ask(self._manager.store.delete(old_id, self._raw))
+            except StoreUnavailable:
+                self._belong_to(token)  # nobody knows whether the old one is gone; this one is there
+                raise
+            if was_same:
                 self._belong_to(token)
+                self._manager.on_ended(old_id, "rotated")
                 return
             await self._ask(self._manager.store.delete(digest(token)))
 
     async def destroy(self) -> None:
         """End the session in the store, at once; without one, do nothing. A write after it starts a new session.
 
-        Raises `StoreUnavailable`, and then the session lives on.
+        It succeeds, too, if another request has ended the session meanwhile, a rotation included: then the data lives
+        on under a token that this request does not know. Raises `StoreUnavailable`, and then nothing is claimed.
         """
-        if self.id:
-            was_there = await self._ask(self._manager.store.delete(self.id))
-            # If somebody else has ended it, the visitor's cookie may already be that of the next session: leave it.
-            if was_there:
-                self._manager.on_ended(self.id, "destroyed")
-                self.cookie = ("", 0)
+        self._require_open()
+        old_id = self._id
+        was_there = old_id is not None and await self._ask(self._manager.store.delete(old_id))
         self._id, self._raw, self._record = None, b"", self._manager.new_record({})
+        # If somebody else has ended it, the visitor's cookie may already be that of the next session: leave it.
+        if old_id and was_there:
+            self.cookie = ("", 0)
+            self._manager.on_ended(old_id, "destroyed")
 
     # How it is done
 
     def _require_usable(self) -> None:
         if self._failure:
             raise self._failure
+
+    def _require_open(self) -> None:
+        self._require_usable()
+        if self.closed:
+            raise RuntimeError("The response has begun, so the session can only be read: no change would be saved.")
 
     def _changes(self) -> tuple[dict[str, Any], set[str]]:
         """What differs from what the store held: the keys with a new value, and those that are gone."""

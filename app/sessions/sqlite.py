@@ -8,6 +8,7 @@ waits (`timeout=0`): it reports the lock at once, and the wait is an `await`, du
 import asyncio
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ CREATE INDEX IF NOT EXISTS sessions_expires_at ON sessions (expires_at);
 class SQLiteStore:
     """A store in the file `path`, in write-ahead-log mode, so that readers never wait for a writer.
 
+    A record is read and compared as a BLOB, because whoever edits one by hand leaves a TEXT.
+
     With `synchronous=NORMAL` a commit survives the death of the process, kill -9 included. After a power cut or a
     crash of the operating system the last commits may be missing; the file itself stays consistent
     (https://www.sqlite.org/wal.html#performance_considerations).
@@ -33,12 +36,12 @@ class SQLiteStore:
         self._file: tuple[int, int] | None = None
 
     def verify(self) -> None:
-        """Open the file, or make it. Raises StoreUnavailable if that cannot be done; a locked file is no reason."""
-        self._try("SELECT 1", ())
+        """Open the file, or make it. Raises StoreUnavailable if it cannot be written; a locked file is no reason."""
+        self._try("BEGIN IMMEDIATE", ())
         self._disconnect()
 
     async def load(self, session_id: str) -> bytes | None:
-        rows, _ = await self._run("SELECT record FROM sessions WHERE id = ?", session_id)
+        rows, _ = await self._run("SELECT CAST(record AS BLOB) FROM sessions WHERE id = ?", session_id)
         return rows[0][0] if rows else None
 
     async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
@@ -47,13 +50,13 @@ class SQLiteStore:
         return changed == 1
 
     async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
-        update = "UPDATE sessions SET record = ?, expires_at = ? WHERE id = ? AND record = ?"
+        update = "UPDATE sessions SET record = ?, expires_at = ? WHERE id = ? AND CAST(record AS BLOB) = ?"
         _, changed = await self._run(update, new, expires_at, session_id, old)
         return changed == 1
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        delete = "DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR record = ?2)"
-        _, changed = await self._run(delete, session_id, old)
+        delete = "DELETE FROM sessions WHERE id = ? AND (? IS NULL OR CAST(record AS BLOB) = ?)"
+        _, changed = await self._run(delete, session_id, old, old)
         return changed == 1
 
     async def sweep(self, now: float, limit: int) -> list[str]:
@@ -67,9 +70,6 @@ class SQLiteStore:
     async def count(self) -> int:
         rows, _ = await self._run("SELECT count(*) FROM sessions")
         return int(rows[0][0])
-
-    async def check(self) -> None:
-        await self._run("SELECT 1 FROM sessions LIMIT 1")
 
     async def close(self) -> None:
         self._disconnect()
@@ -95,12 +95,15 @@ class SQLiteStore:
             raise StoreUnavailable(f"{self._path}: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
-        # A file that was deleted or replaced under a running process would go on accepting writes that nobody will
-        # ever see again. One stat (a microsecond) notices, and the next statement goes to the file that is there.
+        # A file that was deleted under a running process would go on accepting writes that nobody will ever see again.
+        # One stat (a microsecond) notices, and the next statement goes to the file that is there, or to a new one.
         if self._connection is not None and self._file == _identity(self._path):
             return self._connection
         self._disconnect()
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Made here for its mode. One that is there must not be opened: to close it again would drop the locks that
+        # SQLite holds on it in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
             connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")

@@ -12,11 +12,12 @@ class StoreUnavailable(Exception):
 
 
 class Store(Protocol):
-    """Five operations on records, and three for the people who run it.
+    """Five operations on records, and two for the people who run it.
 
     `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters); instants are Unix times in
-    seconds. Every method may raise `StoreUnavailable`, and then nothing may be claimed of what it did. The session
-    layer limits how long it waits, by cancelling: a method may wait for as long as it likes, but only by awaiting.
+    seconds. Every method may raise `StoreUnavailable` or an `OSError`, and then nothing may be claimed of what it did.
+    The session layer limits how long it waits, by cancelling: a method may wait for as long as it likes, but only by
+    awaiting.
 
     A record that is missing is not an error. A record that has expired may be returned or not; whoever asks looks at
     the deadline inside.
@@ -43,9 +44,6 @@ class Store(Protocol):
 
     async def count(self) -> int:
         """Return how many records there are, those included that expired and were not swept yet."""
-
-    async def check(self) -> None:
-        """Return if the store answers."""
 
     async def close(self) -> None:
         """Let go of files and connections. The next call may open them again."""

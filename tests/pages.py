@@ -1,0 +1,186 @@
+"""Every state of every page, for the tests that look at all of them and for `scripts/screenshots.py`."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from playwright.sync_api import Page, expect
+
+from app.errors import MESSAGES
+from tests.support import Server
+from tests.test_browser import save
+from tests.test_faults import locked
+
+QUOTE = "We know what we are,\nbut know not what we may be."
+
+State = Callable[[Page, Server], Iterator[None]]
+STATES: dict[str, State] = {}
+
+
+def state(function: State) -> State:
+    """Register a function that brings a page into a state and yields, as long as the page is in it.
+
+    The server needs LITESTAR_DEBUG=1 and a DESTROY_DELAY of some seconds, and keeps its sessions in SQLite.
+    """
+    STATES[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def saved(page: Page, text: str = QUOTE) -> None:
+    page.goto("/")
+    save(page, text)
+    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    page.mouse.move(0, 0)
+
+
+@state
+def first_visit(page: Page, _: Server) -> Iterator[None]:
+    page.goto("/")
+    yield
+
+
+@state
+def quote(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    yield
+
+
+@state
+def quote_empty(page: Page, _: Server) -> Iterator[None]:
+    saved(page, "")
+    page.reload()
+    yield
+
+
+@state
+def quote_focus(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.keyboard.press("Shift+Tab")
+    yield
+
+
+@state
+def quote_long(page: Page, _: Server) -> Iterator[None]:
+    saved(page, f"{QUOTE}\n\n" * 20)
+    page.reload()
+    yield
+
+
+@state
+def quote_saving(page: Page, server: Server) -> Iterator[None]:
+    page.goto("/")
+    with locked(server.database):
+        save(page, QUOTE)
+        expect(page.get_by_role("status")).to_have_text("Saving…", use_inner_text=True)
+        yield
+
+
+@state
+def quote_error(page: Page, server: Server) -> Iterator[None]:
+    saved(page)
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")  # the save has to wait; meanwhile its session is destroyed
+        save(page, f"{QUOTE}\n\nOphelia")
+        page.wait_for_timeout(300)
+        db.execute("DELETE FROM sessions")
+        db.execute("COMMIT")
+    expect(page.get_by_role("alert")).to_contain_text("Your session ended")
+    yield
+
+
+@state
+def quote_unreachable(page: Page, _: Server) -> Iterator[None]:
+    page.goto("/")
+    page.context.set_offline(True)
+    save(page, QUOTE)
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    yield
+
+
+@state
+def quote_error_without_script(page: Page, _: Server) -> Iterator[None]:
+    page.route("**/*.js", lambda route: route.abort())
+    page.goto("/")
+    save(page, "To be, or not to be? " * 4000)
+    expect(page.get_by_role("alert")).to_contain_text("too long")
+    yield
+
+
+@state
+def quote_updated(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    change_elsewhere(page)
+    expect(page.get_by_role("status")).to_contain_text("changed elsewhere")
+    yield
+
+
+@state
+def quote_changed(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.get_by_label("Text").fill(f"{QUOTE}\n\nOphelia")
+    change_elsewhere(page)
+    expect(page.get_by_role("button", name="Keep mine")).to_be_visible()
+    yield
+
+
+def change_elsewhere(page: Page) -> None:
+    text = {"Content-Type": "text/plain; charset=utf-8"}
+    page.context.request.put("/session/quote/update", data="The rest is silence.", headers=text)
+    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+
+
+@state
+def manage(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.goto("/manage")
+    yield
+
+
+@state
+def manage_destroying(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.goto("/manage")
+    page.get_by_role("button", name="Destroy").click()
+    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    yield
+
+
+@state
+def manage_done(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.goto("/manage")
+    page.get_by_role("button", name="Destroy").click()
+    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    yield
+
+
+@state
+def manage_without_session(page: Page, _: Server) -> Iterator[None]:
+    page.goto("/manage")
+    yield
+
+
+@state
+def about(page: Page, _: Server) -> Iterator[None]:
+    page.goto("/about")
+    yield
+
+
+@state
+def errors(page: Page, _: Server) -> Iterator[None]:
+    page.goto("/errors")
+    page.get_by_role("button", name="409").click()
+    expect(page.get_by_role("alert")).to_contain_text("Your session ended")
+    yield
+
+
+def error_page(status: int) -> State:
+    def show(page: Page, _: Server) -> Iterator[None]:
+        page.goto(f"/errors/{status}")
+        expect(page.get_by_role("heading")).to_contain_text(str(status))
+        yield
+
+    return show
+
+
+STATES |= {f"error-{status}": error_page(status) for status in MESSAGES}

@@ -1,0 +1,241 @@
+"""The pages for everybody: axe-core on every state, and what no rule of axe sees."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.pages import STATES
+from tests.support import Server, require
+from tests.test_browser import CHROMIUM_OPTIONS, save
+from tests.test_faults import locked
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+FORCED: tuple[Literal["none", "active"], ...] = ("none", "active")
+PAGES = ["/", "/manage", "/about", "/errors", "/errors/415"]
+LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 3
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = require("chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environment = {"DESTROY_DELAY": "2", "LITESTAR_DEBUG": "1"}
+    server = Server(tmp_path_factory.mktemp("server"), environment=environment).start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Open]:
+    """Return a new visitor's empty page. Options are those of a browser context."""
+    pages: list[Page] = []
+
+    def open_page(**options: Any) -> Page:
+        pages.append(browser.new_page(base_url=server.url, **options))
+        pages[-1].set_default_timeout(10_000)
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core finds or cannot decide, its best practices and the rule on the size of targets included."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)  # through the debugger, so the page's policy on scripts stays as it is
+    results = page.evaluate("axe.run(document, {rules: {'target-size': {enabled: true}}})")
+    rules = results["violations"] + results["incomplete"]
+    return [f"{rule['id']}: {node['html']}" for rule in rules for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing(open_page: Open, server: Server, state: str) -> None:
+    page = open_page()
+    for _ in STATES[state](page, server):
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            assert findings(page) == [], scheme
+
+
+def test_axe_would_find_something(open_page: Open) -> None:
+    page = open_page(bypass_csp=True)
+    page.goto("/")
+    page.add_style_tag(content="label { color: silver }")
+    assert [finding.partition(":")[0] for finding in findings(page)] == ["color-contrast"]
+
+
+def test_statuses_and_errors_are_announced(open_page: Open, server: Server) -> None:
+    """A screen reader announces what changes in a live region that was there before."""
+    page = open_page()
+    page.goto("/")
+    regions = {role: page.get_by_role(role).element_handle() for role in ("status", "alert")}
+    assert live_regions(page) == {"status": ("polite", ""), "alert": ("assertive", "")}
+    save(page, "new")
+    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    assert live_regions(page) == {"status": ("polite", "Saved"), "alert": ("assertive", "")}
+    with locked(server.database):
+        save(page, "newer")
+        expect(page.get_by_role("status")).to_have_text("Saving…", use_inner_text=True)
+        assert live_regions(page)["status"] == ("polite", "Saving…")
+    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    save(page, "x" * 70_000)
+    expect(page.get_by_role("alert")).to_contain_text("too long")
+    status, alert = live_regions(page)["status"], live_regions(page)["alert"]
+    assert status == ("polite", "")
+    assert alert[0] == "assertive"
+    assert alert[1].startswith("The quote is too long: 70,000 bytes")
+    assert all(region.evaluate("element => element.isConnected") for region in regions.values())
+
+
+def live_regions(page: Page) -> dict[str, tuple[str, str]]:
+    """What the accessibility tree says of the live regions: how urgent each is, and what it holds."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    by_id = {node["nodeId"]: node for node in nodes}
+
+    def text(node: dict[str, Any]) -> str:
+        if node["role"]["value"] == "StaticText":
+            return str(node["name"]["value"])
+        return "".join(text(by_id[child]) for child in node["childIds"] if child in by_id)
+
+    found = {}
+    for node in nodes:
+        if (role := node.get("role", {}).get("value")) in ("status", "alert"):
+            (live,) = [p["value"]["value"] for p in node["properties"] if p["name"] == "live"]
+            found[role] = (live, text(node).strip())
+    return found
+
+
+def test_a_form_that_comes_back_without_javascript_says_so_first(open_page: Open) -> None:
+    page = open_page(java_script_enabled=False)
+    page.goto("/")
+    save(page, "x" * 70_000)
+    text = page.get_by_label("Text")
+    expect(page).to_have_title(re.compile("^Not saved: Quote"))
+    expect(text).to_be_focused()
+    expect(text).to_have_accessible_description(re.compile("^The quote is too long"))
+    expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
+
+
+def test_the_focus_follows_a_boosted_link(open_page: Open) -> None:
+    page = open_page()
+    page.goto("/errors")
+    for name, title in [("Back", "Quote"), ("Manage Session", "Session"), ("Back", "Quote")]:
+        page.get_by_role("link", name=name).press("Enter")
+        expect(page.get_by_role("main", name=title, exact=True)).to_be_focused()
+    page.goto("/errors")
+    page.get_by_role("link", name="404").press("Enter")
+    expect(page.get_by_role("main", name="Not Found", exact=True)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To your quote")).to_be_focused()
+
+
+def test_an_error_leaves_the_focus_where_it_was(open_page: Open, server: Server) -> None:
+    page = open_page()
+    for _ in STATES["quote-error"](page, server):
+        expect(page.get_by_role("button", name="Save")).to_be_focused()
+    page = open_page()
+    page.goto("/errors")
+    button = page.get_by_role("button", name="503")
+    button.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Try again in a few seconds.")
+    expect(button).to_be_focused()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_is_lost_at_400_percent(open_page: Open, path: str) -> None:
+    """A window of 1280 by 1024 pixels, enlarged four times (WCAG 1.4.10); then with more space in the text (1.4.12)."""
+    page = open_page(viewport={"width": 320, "height": 256}, bypass_csp=True)
+    page.goto("/")
+    save(page, LONG_WORD)
+    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    page.goto(path)
+    for style in ("p {}", SPACED):
+        page.add_style_tag(content=style)
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        assert page.evaluate(TEXT_OUT_OF_SIGHT) == []
+
+
+SPACED = """
+* { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important }
+p { margin-bottom: 2em !important }
+"""
+
+# Texts that reach beyond the window, or beyond an element that cuts them off. A textarea may scroll.
+TEXT_OUT_OF_SIGHT = """() => {
+    const lost = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const text = walker.currentNode, range = document.createRange();
+        if (!text.data.trim() || text.parentElement.closest("textarea")) continue;
+        range.selectNodeContents(text);
+        for (const box of range.getClientRects()) {
+            if (box.left < 0 || box.right > innerWidth) lost.push(text.data);
+        }
+        for (let element = text.parentElement; element; element = element.parentElement) {
+            const cut = getComputedStyle(element).overflow !== "visible";
+            if (cut && (element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight)
+                && element !== document.documentElement) lost.push(text.data);
+        }
+    }
+    return lost;
+}"""
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_target_is_as_large_as_a_finger(open_page: Open, path: str) -> None:
+    page = open_page(viewport={"width": 360, "height": 740})
+    page.goto(path)
+    for target in page.locator("a, button, textarea").filter(visible=True).all():
+        box = target.bounding_box()
+        assert box
+        assert min(box["width"], box["height"]) >= 44, target.inner_text()
+
+
+@pytest.mark.parametrize("path", ["/", "/manage", "/errors/415"])
+def test_controls_and_focus_are_seen(open_page: Open, path: str) -> None:
+    """In every colour scheme, and where the system replaces all colours and with them the grounds of buttons."""
+    page = open_page()
+    for scheme, forced in itertools.product(SCHEMES, FORCED):
+        page.emulate_media(color_scheme=scheme, forced_colors=forced)
+        page.goto(path)
+        for control in page.locator("button, textarea").filter(visible=True).all():
+            border = control.evaluate("e => getComputedStyle(e).borderWidth + getComputedStyle(e).borderStyle")
+            assert border == "1pxsolid"
+        for target in page.locator("a, button, textarea").filter(visible=True).all():
+            before = surroundings(target)
+            page.keyboard.press("Tab")
+            expect(target).to_be_focused()
+            assert surroundings(target) != before, (scheme, forced)
+
+
+def surroundings(target: Locator) -> bytes:
+    """Return a picture of the element with 8 pixels around it."""
+    box = target.bounding_box()
+    assert box
+    return target.page.screenshot(
+        clip={"x": box["x"] - 8, "y": box["y"] - 8, "width": box["width"] + 16, "height": box["height"] + 16}
+    )
+
+
+@pytest.mark.parametrize(("motion", "animations"), [("reduce", 0), ("no-preference", 1)])
+def test_nothing_moves_for_who_does_not_want_it(
+    open_page: Open, server: Server, motion: Literal["reduce", "no-preference"], animations: int
+) -> None:
+    page = open_page(reduced_motion=motion)
+    for _ in STATES["quote-saving"](page, server):
+        assert page.evaluate("document.getAnimations().length") == animations

@@ -1,0 +1,49 @@
+"""The list of errors that developers see, and nobody else."""
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+
+import httpx
+import pytest
+
+from app.errors import MESSAGES
+from tests.support import BROWSER, HTMX, Server
+
+
+@pytest.mark.parametrize("debug", ["", "0"])
+def test_the_list_of_errors_is_absent_unless_asked_for(start_server: Callable[..., Server], debug: str) -> None:
+    client = start_server(environment={"LITESTAR_DEBUG": debug}).client()
+    for path in ("/errors", "/errors/404", "/errors/500"):
+        response = client.get(path, headers=BROWSER)
+        assert response.status_code == 404
+        assert "There is no page at this address." in response.text
+
+
+@pytest.fixture
+def client(start_server: Callable[..., Server]) -> httpx.Client:
+    return start_server(environment={"LITESTAR_DEBUG": "1"}).client()
+
+
+def test_each_error_is_shown_as_in_earnest_and_without_a_stack_trace(client: httpx.Client) -> None:
+    links = re.findall(r'href="/errors/(\d+)"', client.get("/errors", headers=BROWSER).text)
+    assert set(links) >= {"400", "403", "404", "405", "409", "413", "415", "500", "503"}
+    for status in map(int, links):
+        what_happened, what_to_do = MESSAGES[status]
+        page, fragment, text = (client.get(f"/errors/{status}", headers=headers) for headers in (BROWSER, HTMX, {}))
+        assert {page.status_code, fragment.status_code, text.status_code} == {status}
+        assert f"<h1><span>{status}</span> {HTTPStatus(status).phrase}</h1>" in page.text
+        for sentence in (what_happened, what_to_do):
+            assert sentence.replace("'", "&#39;") in page.text
+            assert sentence.replace("'", "&#39;") in fragment.text
+            assert sentence in text.text
+        for response in (page, fragment, text):
+            assert response.headers["cache-control"] == "no-store"
+            assert ("retry-after" in response.headers) == (status == 503)
+            for trace in ("Traceback", "Error(", "RuntimeError", "app/routes.py", "line "):
+                assert trace not in response.text
+
+
+@pytest.mark.parametrize("status", ["200", "418", "42", "-1", "9" * 30, "x"])
+def test_there_are_no_other_errors(client: httpx.Client, status: str) -> None:
+    assert client.get(f"/errors/{status}", headers=BROWSER).status_code == 404

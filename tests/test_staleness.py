@@ -1,0 +1,919 @@
+"""No page shows what the session no longer holds: the ways in which a browser may show an old page, each in a browser.
+
+Most tests run twice: once as things are, and once as a control, in which what prevents it is taken out at run time and
+the page is stale. Should a control be fresh one day, its test proves nothing any more.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Playwright, Route, expect, sync_playwright
+
+from app.main import app
+from tests.support import BROWSER, HTMX, TEXT, UPDATE, Server, require, wait_until
+from tests.test_browser import CHROMIUM_OPTIONS
+
+Alter = Callable[..., None]
+Visit = Callable[..., Page]
+
+PAIR = pytest.mark.parametrize("control", [False, True], ids=["fresh", "control"])
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium as people have it: with the back/forward cache that Playwright would turn off."""
+    executable = require("chromium", "chromium-browser", "google-chrome")
+    with playwright.chromium.launch(
+        executable_path=executable,
+        args=CHROMIUM_OPTIONS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    ) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def forgetful_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium without that cache, as when it is short of memory: Back loads the page anew and fills its form in."""
+    executable = require("chromium", "chromium-browser", "google-chrome")
+    with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """An unpatched Firefox. The channel stands for WebDriver BiDi, which it speaks without a driver."""
+    executable = require("firefox-esr", "firefox")
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}  # root's Firefox takes no other's home
+    with playwright.firefox.launch(channel="moz-firefox", executable_path=executable, env=environment) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose answers can be altered, and which counts what it is asked for."""
+    environment = {"DESTROY_DELAY": "1"}
+    server = Server(tmp_path_factory.mktemp("server"), app="tests.altered_app:app", environment=environment).start()
+    yield server
+    server.close()
+    assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture(autouse=True)
+def alter(server: Server) -> Iterator[Alter]:
+    """Alter what the server says from now on (see `AlteredApp`), and count from here."""
+
+    def alter(**alterations: Any) -> None:
+        httpx.post(f"{server.url}/alterations", json=alterations)
+
+    alter()
+    yield alter
+    alter()
+
+
+@pytest.fixture
+def asked(server: Server) -> Callable[[], list[str]]:
+    """What the server was asked for since its answers were last altered: method, path, Sec-Purpose."""
+    return lambda: httpx.get(f"{server.url}/alterations").json()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console says. A test that provokes an error empties it; else it has to be empty at the end."""
+    return []
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest, server: Server, complaints: list[str]) -> Iterator[Visit]:
+    """Open the quote page as a new visitor, and save the quote "old"."""
+    contexts: list[BrowserContext] = []
+
+    def visit(browser: str = "chromium", script: str = "", **options: Any) -> Page:
+        context: BrowserContext = request.getfixturevalue(browser).new_context(base_url=server.url, **options)
+        contexts.append(context)
+        if script:
+            context.add_init_script(script)
+        context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.goto("/")
+        save(page, "old")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+class Visitor:
+    """Somebody who is asked whether to leave, and stays unless told otherwise."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.leaves = False
+        self.questions: list[str] = []
+        page.on("dialog", self.answer)
+
+    def answer(self, dialog: Dialog) -> None:
+        self.questions.append(dialog.type)
+        if self.leaves:
+            dialog.accept()
+        else:
+            dialog.dismiss()
+
+    def is_asked(self) -> str:
+        """Wait for the next question, and return its type."""
+        wait_in(self.page, lambda: bool(self.questions))
+        return self.questions.pop(0)
+
+
+def save(page: Page, text: str) -> None:
+    page.get_by_label("Text").fill(text)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+
+
+def change_elsewhere(page: Page, text: str) -> None:
+    """Save another quote in the same session, as a tab of the same visitor would."""
+    assert page.context.request.put(UPDATE, data=text, headers=TEXT).status == 200
+
+
+def expect_text(page: Page, text: str) -> None:
+    expect(page.get_by_label("Text")).to_have_value(text)
+
+
+def go_natively(page: Page, path: str) -> None:
+    """Follow a link as it is without htmx. It has to be the page's doing: only then prefetched pages are used."""
+    page.evaluate("path => { location.href = path }", path)
+    page.wait_for_url(f"**{path}")
+
+
+def wait_in(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for something that the page's events bring about."""
+    for _ in range(250):
+        if condition():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("waited in vain")
+
+
+def deaf_to(*events: str) -> str:
+    """A script that takes out what ours does on these events."""
+    return """{
+        const { addEventListener } = EventTarget.prototype;
+        EventTarget.prototype.addEventListener = function (type, ...rest) {
+            if (!%s.includes(type)) addEventListener.call(this, type, ...rest);
+        };
+    }""" % list(events)  # noqa: UP031 (braces are JavaScript's here)
+
+
+# Preloading by htmx
+
+
+@PAIR
+def test_a_link_that_is_pressed_before_and_during_a_destroy_shows_nothing_old(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], control: bool
+) -> None:
+    page = visit()
+    page.get_by_role("link", name="Manage Session").click()
+    back = page.get_by_role("link", name="Back")
+    expect(back).to_be_visible()
+    if control:
+        take_out_the_switch(page)
+    alter()
+    back.hover()
+    back.click(button="right")  # presses without following the link
+    page.get_by_role("button", name="Destroy").click()
+    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    back.hover()
+    back.click(button="right")
+    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    assert asked().count("GET /") == (1 if control else 0)
+    back.click()
+    expect_text(page, "old" if control else "initial quote")
+
+
+def test_a_link_that_is_pressed_only_during_a_destroy_is_fresh_even_without_the_switch(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]]
+) -> None:
+    """Since the session ends at once, and not, as in the original of this demo, when the slow part is over."""
+    page = visit()
+    page.get_by_role("link", name="Manage Session").click()
+    back = page.get_by_role("link", name="Back")
+    expect(back).to_be_visible()
+    take_out_the_switch(page)
+    alter()
+    page.get_by_role("button", name="Destroy").click()
+    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    back.click(button="right")
+    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    assert asked().count("GET /") == 1
+    back.click()
+    expect_text(page, "initial quote")
+
+
+def take_out_the_switch(page: Page) -> None:
+    page.evaluate("document.body.removeAttribute('hx-preload:inherited'); htmx.process(document.body, true)")
+
+
+def test_the_about_page_is_fetched_when_the_pointer_is_on_its_link(
+    visit: Visit, asked: Callable[[], list[str]]
+) -> None:
+    """Even if htmx is quicker to arrive than its extension, and begins without it."""
+
+    def delay(route: Route) -> None:
+        time.sleep(0.3)
+        route.continue_()
+
+    page = visit()
+    page.route("**/hx-preload.*", delay)
+    page.reload()
+    about = page.get_by_role("link", name="About this demo")
+    about.hover()
+    wait_until(lambda: "GET /about" in asked())
+    about.click()
+    expect(page.get_by_role("heading", name="About this demo")).to_be_visible()
+    assert asked().count("GET /about") == 1
+    page.get_by_role("link", name="Back").click()
+    expect_text(page, "old")
+
+
+# Back, Forward and reload
+
+SHOWN_AGAIN = ("focus", "visibilitychange")  # a page from the cache is a page that is shown again, too
+WITNESS = "addEventListener('pageshow', (event) => { if (event.persisted) sessionStorage.persisted = 'yes' });"
+
+
+@PAIR
+@pytest.mark.parametrize("direction", ["back", "forward"])
+def test_a_page_from_the_back_forward_cache_is_loaded_anew(visit: Visit, direction: str, control: bool) -> None:
+    page = visit(script=WITNESS + (deaf_to("pageshow", "pagehide", *SHOWN_AGAIN) if control else ""))
+    page.goto("/about")
+    page.goto("/")  # a page that has not fetched anything, for Chromium does not keep those that have
+    if direction == "back":
+        page.goto("/manage")
+    else:
+        page.go_back(wait_until="commit")
+        expect(page.get_by_role("heading", name="About this demo")).to_be_visible()
+    change_elsewhere(page, "new")
+    if direction == "back":
+        page.go_back(wait_until="commit")
+    else:
+        page.go_forward(wait_until="commit")
+    expect_text(page, "old" if control else "new")
+    assert page.evaluate("sessionStorage.persisted") == "yes"
+
+
+@PAIR
+def test_back_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
+    alter(replace={' autocomplete="off"': ""} if control else {})
+    page = visit("forgetful_chromium")
+    page.goto("/manage")
+    change_elsewhere(page, "new")
+    page.go_back()
+    expect_text(page, "old" if control else "new")
+
+
+def test_reload_does_not_fill_in_an_old_text(visit: Visit) -> None:
+    """Without a control: Chromium never does so on reload. Firefox does, see below."""
+    page = visit()
+    change_elsewhere(page, "new")
+    page.reload()
+    expect_text(page, "new")
+
+
+def test_back_and_forward_between_boosted_pages_ask_the_server(visit: Visit) -> None:
+    """Without a control: htmx keeps pages only with an extension that the project does not have."""
+    page = visit()
+    page.get_by_role("link", name="Manage Session").click()
+    expect(page).to_have_url(re.compile("/manage$"))
+    change_elsewhere(page, "new")
+    page.go_back()
+    expect_text(page, "new")
+    page.go_forward()
+    page.get_by_role("button", name="Destroy").click()
+    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    page.go_back()
+    expect_text(page, "initial quote")
+
+
+# What browsers and content delivery networks fetch ahead of time
+
+RULE = '{"%s": [{"urls": ["/"], "eagerness": "immediate"}]}'
+SCRIPT_OFF = {'/app.js">': '/app.js" type="off">'}  # a page that was rendered ahead asks as soon as it is shown
+WITHOUT_CSP = {"content-security-policy": None}
+KINDS = pytest.mark.parametrize("kind", ["prefetch", "prerender"])
+
+
+@PAIR
+@KINDS
+def test_speculation_rules_that_somebody_put_into_the_page_are_not_obeyed(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], kind: str, control: bool
+) -> None:
+    """By virtue of the Content-Security-Policy alone: Sec-Purpose is hidden from the server."""
+    page = visit()
+    rules = {"</head>": f'<script type="speculationrules">{RULE % kind}</script></head>'}
+    alter(ignore=["sec-purpose"], replace=rules | SCRIPT_OFF, headers=WITHOUT_CSP if control else {})
+    page.goto("/manage")
+    if control:
+        wait_until(lambda: any(line.startswith("GET / prefetch") for line in asked()))
+    else:
+        page.wait_for_timeout(500)
+    change_elsewhere(page, "new")
+    go_natively(page, "/")
+    expect_text(page, "old" if control else "new")
+    if not control:
+        assert not any("prefetch" in line for line in asked())
+        assert all("Content Security Policy" in complaint for complaint in complaints)
+        complaints.clear()
+
+
+@PAIR
+@KINDS
+def test_speculation_rules_that_somebody_put_into_a_header_get_nothing(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], kind: str, control: bool
+) -> None:
+    """A Content-Security-Policy does not keep the browser from obeying these; the server declines."""
+    page = visit()
+    alter(
+        answers={"/rules.json": [200, "application/speculationrules+json", RULE % kind]},
+        headers={"speculation-rules": '"/rules.json"'},
+        ignore=["sec-purpose"] if control else [],
+        replace=SCRIPT_OFF,
+    )
+    page.goto("/manage")
+    wait_until(lambda: any(line.startswith("GET / prefetch") for line in asked()))
+    page.wait_for_timeout(300)  # for the answer to arrive
+    change_elsewhere(page, "new")
+    go_natively(page, "/")
+    expect_text(page, "old" if control else "new")
+    complaints.clear()  # of the 503
+
+
+@PAIR
+def test_a_prefetch_link_that_somebody_put_into_the_page_gets_nothing(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], control: bool
+) -> None:
+    """Closed twice: the server declines, and Chromium would not use an answer that says no-store."""
+    page = visit()
+    alter(
+        replace={"</head>": '<link rel="prefetch" href="/"></head>'},
+        ignore=["sec-purpose"] if control else [],
+        headers={"cache-control": "max-age=60", "vary": None} if control else {},
+    )
+    page.goto("/manage")
+    wait_until(lambda: "GET / prefetch" in asked())
+    page.wait_for_timeout(300)
+    change_elsewhere(page, "new")
+    go_natively(page, "/")
+    expect_text(page, "old" if control else "new")
+    assert all("503" in complaint for complaint in complaints)
+    complaints.clear()
+
+
+# Caches
+
+
+@PAIR
+def test_the_browsers_cache_keeps_no_page(visit: Visit, alter: Alter, control: bool) -> None:
+    page = visit()
+    alter(headers={"cache-control": "max-age=60", "vary": None} if control else {})
+    page.goto("/")
+    page.goto("/about")
+    change_elsewhere(page, "new")
+    go_natively(page, "/")
+    expect_text(page, "old" if control else "new")
+
+
+NOBODY = "no-store"
+ANYBODY_FOR_A_MINUTE = "public, max-age=60"
+CACHEABLE_BY: dict[tuple[str, str], str] = {
+    ("GET", "/"): NOBODY,
+    ("GET", "/session/quote"): NOBODY,
+    ("PUT", "/session/quote/update"): NOBODY,
+    ("POST", "/session/quote/update"): NOBODY,
+    ("GET", "/manage"): NOBODY,
+    ("POST", "/session/destroy"): NOBODY,
+    ("GET", "/about"): ANYBODY_FOR_A_MINUTE,
+    ("GET", "/health"): NOBODY,
+}
+WITHOUT_SESSION = ["/about", "/health"]
+
+
+def test_the_table_above_has_every_route() -> None:
+    """But for static files, for which there is a test in `test_http.py`, and the error demo that only debugging has."""
+    routes = {
+        (method, route.path)
+        for route in app.routes
+        for method in route.methods - {"HEAD", "OPTIONS"}
+        if not route.path.startswith(("/static/", "/errors"))
+    }
+    assert routes == set(CACHEABLE_BY)
+
+
+@pytest.mark.parametrize(("method", "path"), CACHEABLE_BY)
+def test_every_route_says_who_may_keep_its_answers(server: Server, method: str, path: str) -> None:
+    """A shared cache obeys these headers. There is no control: it would need such a cache, and test only that."""
+    data = {"quote": "mine"} if method in ("PUT", "POST") else None
+    for visitor in (server.client(), server.visitor("mine"), server.client("A" * 43)):
+        for client in ({}, BROWSER, HTMX, HTMX | {"HX-Request-Type": "full"}):
+            for verb in (method, "HEAD") if method == "GET" else (method,):
+                with visitor.stream(verb, path, headers=client, data=data) as response:
+                    assert response.status_code in (200, 303)
+                    assert response.headers["cache-control"] == CACHEABLE_BY[method, path]
+                    varies = response.headers.get("vary", "").lower()
+                    assert ("cookie" in varies) == (path not in WITHOUT_SESSION)
+                    assert method != "GET" or "set-cookie" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/nope", "/static/nope.js", UPDATE, "/session/destroy"])
+def test_errors_are_kept_by_nobody(server: Server, path: str) -> None:
+    for client in ({}, BROWSER, HTMX):
+        response = server.visitor("mine").get(path, headers=client)
+        assert response.status_code in (404, 405)
+        assert response.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip"])
+def test_only_what_depends_on_a_session_is_declined_ahead_of_time(server: Server, purpose: str) -> None:
+    for visitor in (server.client(), server.visitor("mine")):
+        for method, path in CACHEABLE_BY:
+            if method == "GET":
+                response = visitor.get(path, headers=BROWSER | {"Sec-Purpose": purpose})
+                assert response.status_code == (200 if path in WITHOUT_SESSION else 503)
+                assert path in WITHOUT_SESSION or response.headers["cache-control"] == NOBODY
+
+
+def test_the_quote_is_sent_only_to_whoever_does_not_know_it(server: Server) -> None:
+    visitor = server.visitor("one")
+    first = visitor.get("/session/quote")
+    assert (first.status_code, first.text) == (200, "one")
+    assert first.headers["content-type"] == "text/plain; charset=utf-8"
+    known = {"If-None-Match": first.headers["etag"]}
+    again = visitor.get("/session/quote", headers=known)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert (again.headers["cache-control"], again.headers["vary"]) == ("no-store", "Cookie")
+    visitor.put(UPDATE, content="two", headers=TEXT)
+    assert visitor.get("/session/quote", headers=known).text == "two"
+    visitor.post("/session/destroy")
+    assert visitor.get("/session/quote", headers=known).text == "initial quote"
+
+
+# A tab that is shown again
+
+
+class Tab:
+    """A page that can be hidden behind another one and shown again."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        if page.context.browser and page.context.browser.browser_type.name == "chromium":
+            # Else every page believes at all times that it is looked at.
+            session = page.context.new_cdp_session(page)
+            session.send("Emulation.setFocusEmulationEnabled", {"enabled": False})
+        self.other = page.context.new_page()
+        self.show()
+
+    def hide(self) -> None:
+        self.other.bring_to_front()
+        wait_in(self.page, lambda: not self.page.evaluate("document.hasFocus()"))
+
+    def show(self) -> None:
+        self.page.bring_to_front()
+        wait_in(self.page, lambda: bool(self.page.evaluate("document.hasFocus()")))
+
+
+@PAIR
+def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], control: bool
+) -> None:
+    page = visit(script=deaf_to(*SHOWN_AGAIN) if control else "")
+    tab = Tab(page)
+    tab.hide()
+    change_elsewhere(page, "new")
+    alter()
+    tab.show()
+    page.wait_for_timeout(500)
+    expect_text(page, "old" if control else "new")
+    assert asked() == ([] if control else ["GET /session/quote"])
+    if not control:
+        message = "Updated: it was changed elsewhere."
+        expect(page.get_by_role("status")).to_have_text(message, use_inner_text=True)
+        page.get_by_role("link", name="Manage Session").click()  # and nothing is unsaved
+        expect(page).to_have_url(re.compile("/manage$"))
+
+
+def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(visit: Visit) -> None:
+    page = visit()
+    answers: list[int] = []
+    page.on("response", lambda response: answers.append(response.status))
+    tab = Tab(page)  # which has hidden it and shown it once
+    page.wait_for_timeout(300)
+    assert answers == [200]
+    tab.hide()
+    tab.show()
+    page.wait_for_timeout(300)
+    assert answers == [200, 304]
+    expect_text(page, "old")
+    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+
+
+@pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
+def test_a_page_that_becomes_visible_again_asks_once(
+    visit: Visit, alter: Alter, asked: Callable[[], list[str]], told: list[str]
+) -> None:
+    """Headless browsers take the focus from a page but never hide it, so here the test does the hiding."""
+    page = visit()
+    hide = "Object.defineProperty(document, 'hidden', { value: %s, configurable: true })"
+    tell = "types => types.forEach((type) => (type === 'focus' ? window : document).dispatchEvent(new Event(type)))"
+    page.evaluate(hide % "true")
+    page.evaluate(tell, ["visibilitychange"])
+    change_elsewhere(page, "new")
+    alter()
+    page.evaluate(hide % "false")
+    page.evaluate(tell, told)
+    expect_text(page, "new")
+    page.wait_for_timeout(200)
+    assert asked() == ["GET /session/quote"]
+
+
+def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: Visit) -> None:
+    page = visit()
+    tab = Tab(page)
+    tab.hide()
+    page.context.request.post("/session/destroy")
+    tab.show()
+    expect_text(page, "initial quote")
+
+
+@pytest.mark.parametrize("choice", ["Keep mine", "Show the saved one"])
+def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choice: str) -> None:
+    page = visit()
+    visitor = Visitor(page)
+    tab = Tab(page)
+    page.get_by_label("Text").fill("typed")
+    tab.hide()
+    change_elsewhere(page, "\nnew  <b> ")
+    tab.show()
+    notice = page.get_by_role("region", name="The saved quote has changed")
+    expect(notice.get_by_role("alert")).to_contain_text("not saved")
+    expect(notice.get_by_role("blockquote")).to_have_text("\nnew  <b> ", use_inner_text=False)
+    expect_text(page, "typed")
+    expect(page.get_by_label("Text")).to_be_focused()  # whoever is typing goes on typing
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    if choice == "Show the saved one":
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name=choice)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(notice).to_be_hidden()
+    expect(page.get_by_label("Text")).to_be_focused()
+    expect_text(page, "typed" if choice == "Keep mine" else "\nnew  <b> ")
+    tab.hide()
+    tab.show()
+    page.wait_for_timeout(300)
+    expect(notice).to_be_hidden()  # one does not have to choose twice
+    page.get_by_role("link", name="Manage Session").click()
+    if choice == "Keep mine":
+        assert visitor.is_asked() == "confirm"
+    else:
+        expect(page).to_have_url(re.compile("/manage$"))
+        assert visitor.questions == []
+
+
+def test_a_save_is_a_choice_too(visit: Visit) -> None:
+    page = visit()
+    tab = Tab(page)
+    page.get_by_label("Text").fill("typed")
+    tab.hide()
+    change_elsewhere(page, "new")
+    tab.show()
+    notice = page.get_by_role("region", name="The saved quote has changed")
+    expect(notice).to_be_visible()
+    save(page, "typed")
+    expect(notice).to_be_hidden()
+    page.reload()
+    expect_text(page, "typed")
+
+
+def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> None:
+    page = visit()
+    visitor = Visitor(page)
+    tab = Tab(page)
+    page.get_by_label("Text").fill("the same")
+    tab.hide()
+    change_elsewhere(page, "the same")
+    tab.show()
+    page.wait_for_timeout(300)
+    expect(page.locator(".changed")).to_be_hidden()
+    page.get_by_role("link", name="Manage Session").click()
+    expect(page).to_have_url(re.compile("/manage$"))
+    assert visitor.questions == []
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("reason", ["offline", "failing"])
+def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
+    visit: Visit, alter: Alter, complaints: list[str], reason: str, typed: bool
+) -> None:
+    page = visit()
+    tab = Tab(page)
+    if typed:
+        page.get_by_label("Text").fill("typed")
+    text = page.get_by_label("Text").input_value()
+    tab.hide()
+    change_elsewhere(page, "new")
+    if reason == "offline":
+        page.context.set_offline(True)
+    else:
+        alter(answers={"/session/quote": [503, "text/plain", "The server cannot reach your session right now."]})
+    before = page.locator("main").aria_snapshot()
+    tab.show()
+    wait_in(page, lambda: bool(complaints))  # the browser's own, about the request that failed
+    page.wait_for_timeout(200)
+    assert ["Failed to load resource" in complaint for complaint in complaints] == [True]
+    assert page.locator("main").aria_snapshot() == before
+    expect_text(page, text)
+    page.context.set_offline(False)
+    alter()
+    complaints.clear()
+    tab.hide()
+    tab.show()
+    if typed:
+        expect(page.get_by_role("region", name="The saved quote has changed")).to_be_visible()
+    else:
+        expect_text(page, "new")
+
+
+def test_an_answer_that_a_save_has_overtaken_is_not_shown(visit: Visit) -> None:
+    page = visit()
+    tab = Tab(page)
+    tab.hide()
+    change_elsewhere(page, "elsewhere")
+    held: list[tuple[Route, Any]] = []
+    page.route("**/session/quote", lambda route: held.append((route, route.fetch())))
+    tab.show()
+    wait_in(page, lambda: bool(held))
+    save(page, "saved here")
+    route, response = held[0]
+    route.fulfill(response=response)
+    page.wait_for_timeout(300)
+    expect_text(page, "saved here")
+
+
+@PAIR
+def test_a_manage_page_that_is_shown_again_shows_no_session_that_is_gone(visit: Visit, control: bool) -> None:
+    page = visit(script=deaf_to(*SHOWN_AGAIN) if control else "")
+    page.get_by_role("link", name="Manage Session").click()
+    expect(page.get_by_text("Created")).to_be_visible()
+    tab = Tab(page)
+    tab.hide()
+    page.context.request.post("/session/destroy")
+    tab.show()
+    page.wait_for_timeout(500)
+    expect(page.get_by_text("Created")).to_be_visible(visible=control)
+    expect(page.get_by_text("You have no session.")).to_be_visible(visible=not control)
+
+
+def test_a_manage_page_that_is_shown_again_stays_as_it_is_without_an_answer(
+    visit: Visit, alter: Alter, complaints: list[str]
+) -> None:
+    page = visit()
+    page.get_by_role("link", name="Manage Session").click()
+    expect(page.get_by_text("Created")).to_be_visible()
+    before = page.locator("main").aria_snapshot()
+    tab = Tab(page)
+    tab.hide()
+    alter(answers={"/manage": [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    tab.show()
+    wait_in(page, lambda: bool(complaints))
+    assert page.locator("main").aria_snapshot() == before
+    complaints.clear()
+    tab.hide()
+    page.context.set_offline(True)
+    tab.show()
+    wait_in(page, lambda: bool(complaints))
+    assert page.locator("main").aria_snapshot() == before
+    complaints.clear()
+
+
+# Text that is not saved yet
+
+WAYS_OUT = {
+    "link": "confirm",
+    "preloaded link": "confirm",
+    "back": "confirm",
+    "plain link": "beforeunload",
+    "reload": "beforeunload",
+    "close": "beforeunload",
+}
+
+
+def leave(page: Page, way: str) -> None:
+    """Set out on one of these ways. The page's own timer does it where Playwright would wait for the arrival."""
+    if way == "link":
+        page.get_by_role("link", name="Manage Session").click()
+    elif way == "preloaded link":
+        page.get_by_role("link", name="About this demo").click()
+    elif way == "close":
+        page.close(run_before_unload=True)
+    else:
+        code = {"back": "history.back()", "plain link": "location.assign('/manage')", "reload": "location.reload()"}[
+            way
+        ]
+        page.evaluate(f"setTimeout(() => {code})")
+
+
+def test_whoever_leaves_unsaved_text_is_asked(visit: Visit) -> None:
+    page = visit()
+    visitor = Visitor(page)
+    for way, question in WAYS_OUT.items():
+        put_a_boosted_page_before(page)
+        page.get_by_label("Text").fill("typed")
+        visitor.leaves = False
+        for _ in range(2):
+            leave(page, way)
+            assert visitor.is_asked() == question, way
+            page.wait_for_timeout(50)
+            assert page.evaluate("[location.pathname, document.title.split(' ')[0]]") == ["/", "Quote"], way
+            expect_text(page, "typed")
+        visitor.leaves = True
+        if way == "close":
+            with page.expect_event("close"):
+                leave(page, way)
+            return
+        leave(page, way)
+        assert visitor.is_asked() == question, way
+        if way != "reload":
+            expect(page.get_by_label("Text")).to_have_count(0)
+            page.goto("/")
+        expect_text(page, "old")
+        assert visitor.questions == [], f"{way}: once is enough"
+
+
+def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit) -> None:
+    page = visit()
+    visitor = Visitor(page)
+    for way in WAYS_OUT:
+        put_a_boosted_page_before(page)
+        save(page, "typed\nand saved")
+        save(page, "saved again ")
+        page.get_by_label("Text").fill("typed and taken back")
+        page.get_by_label("Text").fill("saved again ")
+        if way == "close":
+            with page.expect_event("close"):
+                leave(page, way)
+        else:
+            leave(page, way)
+            expect(page.get_by_label("Text")).to_have_count(1 if way == "reload" else 0)
+        assert visitor.questions == [], way
+
+
+def put_a_boosted_page_before(page: Page) -> None:
+    """Open the quote page so that the one before it in the tab's history is one that htmx swaps in."""
+    page.goto("/")
+    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("link", name="Back").click()
+    expect(page.get_by_label("Text")).to_be_visible()
+
+
+def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
+    page = visit()
+    visitor = Visitor(page)
+    alter(answers={UPDATE: [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    page.get_by_label("Text").fill("typed")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot reach")
+    page.get_by_role("link", name="Manage Session").click()
+    assert visitor.is_asked() == "confirm"
+    expect_text(page, "typed")
+    complaints.clear()
+
+
+def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit: Visit, complaints: list[str]) -> None:
+    """As when a text is sent before the scripts have arrived, and is too long."""
+    page = visit()
+    page.route("**/*.js", lambda route: route.abort())
+    page.goto("/")
+    page.get_by_label("Text").fill("x" * 70_000)
+    page.unroute("**/*.js")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("too long")
+    visitor = Visitor(page)
+    tab = Tab(page)
+    tab.hide()
+    tab.show()
+    page.wait_for_timeout(300)
+    expect_text(page, "x" * 70_000)
+    expect(page.locator(".changed")).to_be_hidden()  # nothing has changed elsewhere
+    page.get_by_role("link", name="Manage Session").click()
+    assert visitor.is_asked() == "confirm"
+    save(page, "shorter")
+    page.get_by_role("link", name="Manage Session").click()
+    expect(page).to_have_url(re.compile("/manage$"))
+    assert visitor.questions == []
+    complaints.clear()
+
+
+def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit) -> None:
+    page = visit(script=WITNESS)
+    page.goto("/about")
+    page.goto("/")
+    visitor = Visitor(page)
+    visitor.leaves = True
+    page.get_by_label("Text").fill("typed")
+    page.goto("/about")
+    assert visitor.is_asked() == "beforeunload"
+    page.go_back(wait_until="commit")
+    expect_text(page, "old")
+    assert page.evaluate("sessionStorage.persisted") == "yes"
+    assert visitor.questions == []
+
+
+# Firefox
+
+
+def test_the_demo_in_firefox(visit: Visit) -> None:
+    page = visit("firefox")
+    save(page, "\nold </textarea> 😀 ")
+    page.reload()
+    expect_text(page, "\nold </textarea> 😀 ")
+    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("button", name="Destroy").click()
+    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    wait_in(page, lambda: page.context.cookies() == [])  # long before the slow part is over
+    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    expect(page.get_by_text("You have no session.")).to_be_visible()
+    page.get_by_role("link", name="Back").click()
+    expect_text(page, "initial quote")
+    leave(page, "back")
+    expect(page.get_by_text("You have no session.")).to_be_visible()
+    leave(page, "back")
+    expect_text(page, "initial quote")
+
+
+def test_firefox_asks_whoever_leaves_unsaved_text(visit: Visit) -> None:
+    page = visit("firefox")
+    put_a_boosted_page_before(page)
+    visitor = Visitor(page)
+    page.get_by_label("Text").fill("typed")
+    for way, question in WAYS_OUT.items():
+        leave(page, way)
+        assert visitor.is_asked() == question, way
+        expect_text(page, "typed")
+    save(page, "typed")
+    page.reload()
+    expect_text(page, "typed")
+    assert visitor.questions == []
+
+
+def test_a_tab_that_is_shown_again_in_firefox_shows_what_was_saved_elsewhere(visit: Visit) -> None:
+    page = visit("firefox")
+    tab = Tab(page)
+    tab.hide()
+    change_elsewhere(page, "new")
+    tab.show()
+    expect_text(page, "new")
+    page.get_by_label("Text").fill("typed")
+    tab.hide()
+    change_elsewhere(page, "newer")
+    tab.show()
+    expect(page.get_by_role("region", name="The saved quote has changed")).to_be_visible()
+    expect_text(page, "typed")
+
+
+@PAIR
+def test_reload_in_firefox_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
+    """Closed twice: Firefox heeds autocomplete="off", and remembers nothing of a page that says no-store."""
+    if control:
+        alter(replace={' autocomplete="off"': ""}, headers={"cache-control": None})
+    page = visit("firefox")
+    change_elsewhere(page, "new")
+    page.reload()
+    expect_text(page, "old" if control else "new")
+
+
+def test_a_page_from_the_back_forward_cache_of_firefox_is_loaded_anew(visit: Visit, alter: Alter) -> None:
+    """Closed twice: Firefox keeps no page there that says no-store. Here they do not say so.
+
+    Without a control: Playwright loses sight of a page that Firefox shows again and that does not load anew.
+    """
+    alter(headers={"cache-control": None})
+    page = visit("firefox", script=WITNESS)
+    page.goto("/manage")
+    change_elsewhere(page, "new")
+    leave(page, "back")
+    expect_text(page, "new")
+    assert page.evaluate("sessionStorage.persisted") == "yes"
