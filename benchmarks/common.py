@@ -17,40 +17,66 @@ from app.sessions.session import digest
 from app.sessions.sqlite import SCHEMA
 from tests.redis_servers import RedisServer
 
+FAR = 4_000_000_000.0  # a Unix time at which nothing of this runs any more
+
 
 def token(n: int) -> str:
     """The token of the n-th made-up session."""
     return base64.urlsafe_b64encode(hashlib.sha256(str(n).encode()).digest()).decode().rstrip("=")
 
 
-def rows(numbers: range, expires_at: float) -> Iterator[tuple[str, bytes, float]]:
+def padding(size: int, keys: int) -> dict[str, str]:
+    """Return values for a session that take about `size` bytes, spread over so many keys."""
+    return {f"key {n}": "x" * (size // keys) for n in range(keys)}
+
+
+def rows(numbers: range, expires_at: float, more: dict[str, str] | None = None) -> Iterator[tuple[str, bytes, float]]:
     for n in numbers:
-        record = Record(time.time() - 100, expires_at, expires_at, {"quote": f"the quote of visitor {n}"})
-        yield digest(token(n)), record.encode(), expires_at
+        values = {"quote": f"the quote of visitor {n}"} | (more or {})
+        yield digest(token(n)), Record(time.time() - 100, expires_at, expires_at, values).encode(), expires_at
 
 
-def fill_sqlite(path: Path, numbers: range, expires_at: float) -> None:
+def fill_sqlite(path: Path, numbers: range, expires_at: float, more: dict[str, str] | None = None) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         db.executescript(SCHEMA)
-        db.executemany("INSERT INTO sessions VALUES (?, ?, ?)", rows(numbers, expires_at))
+        db.executemany("INSERT INTO sessions VALUES (?, ?, ?)", rows(numbers, expires_at, more))
         db.commit()
 
 
-def fill_redis(server: RedisServer, numbers: range, expires_at: float) -> None:
+def fill_redis(
+    server: RedisServer, numbers: range, expires_at: float, more: dict[str, str] | None = None, database: int = 0
+) -> None:
     import redis
 
-    with redis.Redis(port=server.port) as client:
+    with redis.Redis(port=server.port, db=database) as client:
         for start in range(numbers.start, numbers.stop, 10_000):
             pipeline = client.pipeline(transaction=False)
-            for session_id, record, _ in rows(range(start, min(start + 10_000, numbers.stop)), expires_at):
+            for session_id, record, _ in rows(range(start, min(start + 10_000, numbers.stop)), expires_at, more):
                 pipeline.set(f"session:{session_id}", record, pxat=int(expires_at * 1000))
             pipeline.execute()
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return what a process has used, its threads included."""
+    return sum(map(int, _stat(Path(f"/proc/{pid}"))[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds_of_group(pid: int) -> float:
+    """Return what a process and all that it started have used; it has to be the leader of its process group."""
+    used = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = _stat(folder)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+        if fields[2] == str(pid):
+            used += int(fields[11]) + int(fields[12])
+    return used / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(folder: Path) -> list[str]:
+    return (folder / "stat").read_text().rpartition(")")[2].split()
 
 
 def memory_mib(pid: int) -> float:
@@ -63,9 +89,14 @@ def open_files(pid: int) -> int:
 
 
 def machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")), "CPU")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     redis_version = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=False).stdout
     return (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, "
-        f"Litestar {version('litestar')}, uvicorn {version('uvicorn')}, SQLite {sqlite3.sqlite_version}, "
+        f"{time.strftime('%Y-%m-%d')}, {model}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"Linux {os.uname().release.partition('-')[0]}, Python {sys.version.split()[0]}, "
+        f"Litestar {version('litestar')}, uvicorn {version('uvicorn')} with uvloop {version('uvloop')} "
+        f"and httptools {version('httptools')}, SQLite {sqlite3.sqlite_version}, "
         f"redis-py {version('redis')}, Redis {(redis_version.split() + ['v=?'] * 3)[2].removeprefix('v=')}"
     )

@@ -1,7 +1,12 @@
 -- What wrk sends: wrk -s load.lua URL -- view|save|mixed LABEL [TOKEN...]
 -- The tokens take turns. Every save has a text of its own. At the end, one line for benchmarks/load.py to read.
 
-local kind, label, cookies, views, turn = nil, nil, {}, {}, 0
+local kind, label, cookies, views, only_thread = nil, nil, {}, {}, nil
+turn = 0 -- global, so that `done`, which runs elsewhere, can ask the thread for it
+
+function setup(thread)
+  only_thread = thread
+end
 
 function init(args)
   kind, label = args[1], args[2]
@@ -27,5 +32,6 @@ function done(summary, latency)
   local errors = summary.errors
   local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
   local p50, p99 = latency:percentile(50) / 1000, latency:percentile(99) / 1000
-  print(string.format("RESULT %d %d %d %.3f %.3f", summary.requests, failed, summary.duration, p50, p99))
+  local sent = only_thread:get("turn") - 1 -- wrk has asked once before it began
+  print(string.format("RESULT %d %d %d %d %.3f %.3f", sent, summary.requests, failed, summary.duration, p50, p99))
 end

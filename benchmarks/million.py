@@ -13,13 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import cpu_seconds, fill_redis, fill_sqlite, machine, token
+from benchmarks.common import FAR, cpu_seconds, fill_redis, fill_sqlite, machine, token
 from tests.redis_servers import RedisServer
 from tests.support import Server
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, REQUESTS = 7, 4_000
-FAR = 4_000_000_000.0
 
 
 def page_view_cpu(server: Server, sessions: int, seed: int) -> float:

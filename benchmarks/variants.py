@@ -19,6 +19,7 @@ from app import main
 from app.hooks import SessionHook
 from app.sessions import Session
 from app.settings import Settings
+from benchmarks.common import FAR, padding, rows
 
 Session.register(dict)  # so that Litestar accepts a dict for a handler's parameter `session: NamedDependency[Session]`
 
@@ -52,6 +53,19 @@ def stock() -> Litestar:
     return _app_without_hook(
         Provide(provide_stock_session), middleware=[config.middleware], stores={config.store: store}
     )
+
+
+def filled() -> Litestar:
+    """Return the app as it is, on the memory store with the sessions that FILL says: their number, bytes and keys."""
+    number, size, keys = map(int, os.environ["FILL"].split())
+    app = main.create_app(Settings(session_store="memory://"))
+
+    async def fill() -> None:
+        for row in rows(range(number), FAR, padding(size, keys)):
+            await app.state.sessions.store.create(*row)
+
+    app.on_startup.append(fill)
+    return app
 
 
 async def provide_stock_session(request: Request[Any, Any, Any]) -> dict[str, Any]:
