@@ -19,7 +19,6 @@ from app import main
 from app.hooks import SessionHook
 from app.sessions import Session
 from app.settings import Settings
-from benchmarks.common import FAR, padding, rows
 
 Session.register(dict)  # so that Litestar accepts a dict for a handler's parameter `session: NamedDependency[Session]`
 
@@ -57,6 +56,9 @@ def stock() -> Litestar:
 
 def filled() -> Litestar:
     """Return the app as it is, on the memory store with the sessions that FILL says: their number, bytes and keys."""
+    # Imported here, so that what they need does not count as the memory of the others.
+    from benchmarks.common import FAR, padding, rows
+
     number, size, keys = map(int, os.environ["FILL"].split())
     app = main.create_app(Settings(session_store="memory://"))
 
