@@ -15,8 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from app.settings import PROJECT
 from tests.pages import STATES
-from tests.support import Server, require
-from tests.test_browser import CHROMIUM_OPTIONS
+from tests.support import CHROMIUM_OPTIONS, Server, require
 
 FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
 LOOKS = ("light", "dark", "forced")  # the last is what a contrast theme of Windows does

@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 from litestar import Litestar
+from playwright.sync_api import Browser, sync_playwright
 
 from app.main import create_app
 from app.sessions import SessionManager
 from app.settings import Settings
 from tests.redis_servers import RedisCluster, RedisServer
-from tests.support import Server
+from tests.support import CHROMIUM_OPTIONS, Server, require
 
 STORES = ["memory", "sqlite", "redis", "cluster"]
 
@@ -95,6 +96,16 @@ async def client_with(
             return client
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium. For a module at a time, since the async tests of others cannot run beside Playwright's loop."""
+    executable = require("chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Sit
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 UPDATE = "/session/quote/update"
 
+# Without these, Chromium calls home; in a container it has no sandbox to offer to root.
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
 
 def require(*programs: str) -> str:
     """Return the path of the first of these programs that there is. Without any: skip, or in CI fail."""

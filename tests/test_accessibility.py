@@ -7,11 +7,11 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.pages import STATES
-from tests.support import Server, require
-from tests.test_browser import CHROMIUM_OPTIONS, save
+from tests.support import Server
+from tests.test_browser import save
 from tests.test_faults import locked
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
@@ -21,15 +21,6 @@ PAGES = ["/", "/manage", "/about", "/errors", "/errors/415"]
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 3
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = require("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

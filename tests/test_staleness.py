@@ -15,8 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Playwright, Route, expect, sync_playwright
 
 from app.main import app
-from tests.support import BROWSER, HTMX, TEXT, UPDATE, Server, require, wait_until
-from tests.test_browser import CHROMIUM_OPTIONS
+from tests.support import BROWSER, CHROMIUM_OPTIONS, HTMX, TEXT, UPDATE, Server, require, wait_until
 
 Alter = Callable[..., None]
 Visit = Callable[..., Page]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support import Server, require
-from tests.test_browser import CHROMIUM_OPTIONS, save
+from tests.support import Server
+from tests.test_browser import save
 
 
 class Load:
@@ -35,15 +35,6 @@ class Load:
 
 def path_of(event: dict[str, Any]) -> str:
     return "/" + str(event["request"]["url"]).split("/", 3)[3]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = require("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
