@@ -109,7 +109,7 @@ class Load:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
                     while self.save(connection) and not self.over.is_set():
                         pass
-            except ConnectionRefusedError:
+            except ConnectionError:  # refused, or reset because the socket was closed while we connected
                 self.refused += 1
                 time.sleep(0.01)
 
