@@ -66,12 +66,15 @@ def open_store(url: str) -> Store:
             return RedisStore(url)
         raise ValueError("it names no session store")
     except (OSError, StoreUnavailable) as error:
-        problem = f"{error}. Its folder has to exist, and both have to be writable for the user that runs the app. "
-        remedy = f"Try: mkdir -p {path.parent}"
+        problem = str(error)
+        remedy = (
+            "Its folder has to exist, and both have to be writable for the user that runs the app. "
+            f"Try: mkdir -p {path.parent}"
+        )
     except ImportError as error:
-        problem, remedy = f"{error}. ", "Try: pip install -r requirements.txt"
+        problem, remedy = str(error), "Try: pip install -r requirements.txt"
     except ValueError as error:
-        problem = f"{error}. "
+        problem = str(error)
         remedy = (
             f"Good values: SESSION_STORE={DEFAULT_STORE} (below the project), "
             "SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3, SESSION_STORE=redis://localhost:6379/0, "
@@ -79,4 +82,4 @@ def open_store(url: str) -> Store:
         )
     # Of other addresses only the scheme, for they may hold a password.
     shown = url if url.startswith("sqlite:") else f"{url.partition(':')[0]}:..."
-    raise BadSetting(f"SESSION_STORE={shown}: {problem}{remedy}")
+    raise BadSetting(f"SESSION_STORE={shown}: {problem}. {remedy}")

@@ -230,7 +230,6 @@ def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisSer
     assert commands(lambda: visitor.post("/session/destroy")) == {"get": 1, "del": 1}
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("what", ["save", "rotate", "destroy"])
 async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(redis: RedisServer, what: str) -> None:
     """The server did what it was asked, but nobody heard of it. To ask again would be answered "there is nothing"."""
@@ -256,7 +255,6 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(redis: Re
         await store.close()
 
 
-@pytest.mark.anyio
 async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primary(
     redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -274,7 +272,6 @@ async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primar
     new_primary.stop()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["redis", "cluster"])
 async def test_rule_12_hundreds_at_once_wait_their_turn(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str

@@ -129,14 +129,15 @@ class Session(MutableMapping[str, Any]):
 
     async def resume(self, token: str) -> None:
         """Load the session that belongs to the token. Anything but a living session's token counts as none."""
+        session_id = digest(token)
         if not is_token(token):
-            self._manager.report_stranger(digest(token), "malformed")
+            self._manager.report_stranger(session_id, "malformed")
             return
         try:
-            if await self.load(digest(token)):
+            if await self.load(session_id):
                 await self._renew()
             elif not self._corrupt_id:
-                self._manager.report_stranger(digest(token), "unknown")
+                self._manager.report_stranger(session_id, "unknown")
         except StoreUnavailable as failure:
             self._failure = failure  # raised where the session is used: what needs no session works without the store
 
