@@ -383,6 +383,9 @@ async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list
 class Strange:
     """Something that JSON knows nothing of."""
 
+    def __str__(self) -> str:
+        return "strange"  # the test's name must be the same in every process
+
 
 @pytest.mark.parametrize(
     "value",
