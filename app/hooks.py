@@ -98,7 +98,7 @@ class SessionHook(ASGIMiddleware):
             )
 
 
-async def provide_session(request: Request[Any, Any, Any]) -> Session:
+def provide_session(request: Request[Any, Any, Any]) -> Session:
     """Hand the very object that is `request.session` to a handler's parameter `session: NamedDependency[Session]`."""
     session: Session = request.scope["session"]  # type: ignore[assignment]
     return session

@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Litestar:
         middleware=[hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
         before_send=[hooks.add_security_headers],
         dependencies={
-            "session": Provide(hooks.provide_session),
+            "session": Provide(hooks.provide_session, sync_to_thread=False),
             "sessions": Provide(lambda: sessions, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
         },

@@ -94,7 +94,7 @@ def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(
     with locked(server.database):
         started = time.monotonic()
         answer = visitor.put(UPDATE, content="new", headers=TEXT)
-        assert 3 < time.monotonic() - started < 5
+        assert 2 < time.monotonic() - started < 5, "not before it was waited for"
         page = visitor.post(UPDATE, data={"quote": "my words"}, headers=BROWSER)
         destroy = visitor.post("/session/destroy")
     for response in (answer, page, destroy):
@@ -177,7 +177,7 @@ def test_rule_7_a_full_disk_is_not_answered_with_success(start_server: StartServ
 
     server.prepare = limit_file_size
     server.start()
-    statuses = [visitor.put(UPDATE, content="x" * 60_000 + str(n), headers=TEXT).status_code for n in range(3)]
+    statuses = [visitor.put(UPDATE, content="x" * 60_000 + str(n), headers=TEXT).status_code for n in range(6)]
     assert 503 in statuses
     assert set(statuses) <= {200, 503}
     last = max((n for n, status in enumerate(statuses) if status == 200), default=None)

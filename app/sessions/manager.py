@@ -1,4 +1,4 @@
-"""What the sessions of an app have in common: the store, the lifetimes, the patience; and what operators do to them."""
+"""What the sessions of an app have in common: the store and the lifetimes; and what operators do to them."""
 
 import asyncio
 import logging
@@ -8,12 +8,11 @@ from typing import Any, Literal, TypeVar
 
 from .record import Record
 from .session import Session
-from .store import Store, StoreUnavailable
+from .store import TIMEOUT, Store, StoreUnavailable
 
 T = TypeVar("T")
 Reason = Literal["destroyed", "rotated", "expired"]
 
-COUNT_PATIENCE = 60.0  # seconds: Redis has to walk through all its keys
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
 INCIDENT_PAUSE = 90.0  # seconds without a failure, after which the next one is a new incident
 SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which nobody else is served
@@ -26,11 +25,9 @@ class SessionManager:
     """Starts sessions and knows their rules.
 
     `lifetime` (seconds) counts from a session's creation and is never extended; `idle_timeout` (seconds, or None)
-    counts from its last request (ASVS 7.3.1, 7.3.2). No request waits longer than `patience` (seconds) for the store.
-    `on_ended(session_id, reason)` is called once for each session that ends, in the process where it does.
+    counts from its last request (ASVS 7.3.1, 7.3.2). `on_ended(session_id, reason)` is called once for
+    each session that ends, in the process where it does.
     """
-
-    patience = 4.0
 
     def __init__(
         self,
@@ -71,17 +68,19 @@ class SessionManager:
         """
         return abs(self.deadline(record.expires_at, now) - record.deadline) > (self.idle_timeout or 0) / 10
 
-    async def ask(self, operation: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
-        """Wait for the store, `patience` seconds at the most. Raises StoreUnavailable if it fails or takes longer.
+    async def ask(self, operation: Coroutine[Any, Any, T], waited: float = 0.0) -> T:
+        """Ask the store, for a request that has `waited` for it so many seconds already. Raises StoreUnavailable.
 
-        An outage is one line in the log, however many requests it hits, and however it flickers.
+        Nothing more is begun for who has waited for `TIMEOUT`, so no request waits for more than twice that. An outage
+        is one line in the log, however many requests it hits, and however it flickers.
         """
-        limit = self.patience if seconds is None else seconds
         try:
-            async with asyncio.timeout(limit):
-                return await operation
-        except (StoreUnavailable, OSError) as error:  # a TimeoutError is one, too
-            reason, now = str(error) or f"no answer within {limit:.1f} s", time.monotonic()
+            if waited > TIMEOUT:
+                operation.close()
+                raise StoreUnavailable(f"it took {waited:.1f} s so far")
+            return await operation
+        except (StoreUnavailable, OSError) as error:
+            reason, now = str(error) or type(error).__name__, time.monotonic()
             if now - self._failed_at > INCIDENT_PAUSE:
                 logger.error("The session store fails; what needs it gets 503 until it works: %s", reason)
             self._failed_at = now
@@ -115,7 +114,7 @@ class SessionManager:
 
     async def count(self) -> int:
         """Return how many sessions the store holds, those included that expired and were not removed yet."""
-        return await self.ask(self.store.count(), COUNT_PATIENCE)
+        return await self.ask(self.store.count())
 
     async def flush(self) -> int:
         """Remove the expired sessions, in batches between which requests are served; return how many.

@@ -1,5 +1,6 @@
 """One visitor's session: what handlers read, change, rotate and destroy."""
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
-RENEWAL_PATIENCE = 1.0  # seconds
+RENEWAL_TIMEOUT = 1.0  # seconds: nobody shall wait long for what can as well be done at the next request
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,10 @@ class Session(MutableMapping[str, Any]):
         self._manager = manager
         self._id: str | None = None  # None: nothing is stored
         self._raw = b""  # what the store held when we last looked
-        self._record = manager.new_record({})  # the same, decoded; its values are the live ones
+        self._record = Record(0, 0, 0, {})  # the same, decoded; its values are the live ones
         self._corrupt_id: str | None = None
         self._failure: StoreUnavailable | None = None
-        self._patience = manager.patience  # seconds that this request may still wait for the store
+        self._waited = 0.0  # seconds that this request has waited for the store
 
     # What is in it
 
@@ -209,7 +210,7 @@ class Session(MutableMapping[str, Any]):
         self._require_open()
         old_id = self._id
         was_there = old_id is not None and await self._ask(self._manager.store.delete(old_id))
-        self._id, self._raw, self._record = None, b"", self._manager.new_record({})
+        self._id, self._raw, self._record = None, b"", Record(0, 0, 0, {})
         # If somebody else has ended it, the visitor's cookie may already be that of the next session: leave it.
         if old_id and was_there:
             self.cookie = ("", 0)
@@ -277,21 +278,17 @@ class Session(MutableMapping[str, Any]):
 
     async def _renew(self) -> None:
         """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
-        if not self._manager.renewal_is_due(self._record, time.time()):
-            return
-        # Nobody shall wait long for what can as well be done at the next request.
-        kept_back = self._patience - RENEWAL_PATIENCE
-        self._patience -= kept_back
-        with suppress(StoreUnavailable, SessionTooLarge):  # if the store fails, the manager has logged it
-            await self._replace()
-        self._patience += kept_back
+        if self._manager.renewal_is_due(self._record, time.time()):
+            with suppress(StoreUnavailable, SessionTooLarge, TimeoutError):  # the manager has logged it
+                async with asyncio.timeout(RENEWAL_TIMEOUT):
+                    await self._replace()
 
     async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
         started = time.monotonic()
         try:
-            return await self._manager.ask(operation, self._patience)
+            return await self._manager.ask(operation, self._waited)
         finally:
-            self._patience -= time.monotonic() - started
+            self._waited += time.monotonic() - started
 
 
 def _require_json(key: str, value: Any) -> None:

@@ -6,6 +6,8 @@ tokens, JSON or merging: all of that happens above it, in `session.py`, once for
 
 from typing import Protocol
 
+TIMEOUT = 2.4  # seconds
+
 
 class StoreUnavailable(Exception):
     """The store did not do what it was asked: it is gone, full, locked, read-only, or too slow."""
@@ -16,8 +18,8 @@ class Store(Protocol):
 
     `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters); instants are Unix times in
     seconds. Every method may raise `StoreUnavailable` or an `OSError`, and then nothing may be claimed of what it did.
-    The session layer limits how long it waits, by cancelling: a method may wait for as long as it likes, but only by
-    awaiting.
+    Every method but `count` answers or fails within `TIMEOUT`, and waits by awaiting, so that others are served
+    meanwhile. To see to it is the store's task, because only where it really waits is a timer worth its cost.
 
     A record that is missing is not an error. A record that has expired may be returned or not; whoever asks looks at
     the deadline inside.
