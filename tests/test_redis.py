@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.sessions import SessionManager, StoreUnavailable
-from app.sessions.redis import RedisStore
+from app.sessions.redis import MAX_BATCH, MAX_CONNECTIONS, RedisStore
 from app.sessions.session import digest
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer
@@ -171,8 +171,52 @@ def test_rule_12_visitors_who_come_back_together_do_not_flood_redis(
     clients = [server.client(token_of(visitor)) for _ in range(100)]
     with ThreadPoolExecutor(100) as pool:
         assert {r.status_code for r in pool.map(lambda client: client.get("/"), clients)} == {200}
-    connected = int(redis.answers("INFO", "clients").partition("connected_clients:")[2].split()[0])
-    assert connected <= 51, "the pool's limit, and this question"
+    assert connections_of(redis) <= MAX_CONNECTIONS
+
+
+def connections_of(redis: RedisServer) -> int:
+    """How many connections the server has, without the one that asks."""
+    return int(redis.answers("INFO", "clients").partition("connected_clients:")[2].split()[0]) - 1
+
+
+async def test_what_is_asked_in_one_turn_of_the_event_loop_is_sent_together(redis: RedisServer) -> None:
+    store = RedisStore(redis.url)
+    ids = [digest(str(number)) for number in range(MAX_BATCH + 50)]
+    assert all(await asyncio.gather(*(store.create(name, name.encode(), time.time() + 60) for name in ids)))
+    assert connections_of(redis) == 2, "each connection has carried a hundred commands at the most"
+    assert await asyncio.gather(*map(store.load, ids)) == [name.encode() for name in ids]
+    assert connections_of(redis) == 2
+    await store.close()
+
+
+async def test_commands_that_are_sent_together_fail_alone(redis: RedisServer) -> None:
+    store = RedisStore(redis.url)
+    good, other = digest("good"), digest("other")
+    await store.create(good, b"old", time.time() + 60)
+    redis.answers("LPUSH", f"session:{other}", "x")
+    redis.answers("CONFIG", "SET", "maxmemory", "1")
+    answers = await asyncio.gather(
+        store.load(other),
+        store.create(digest("too much"), b"x", time.time() + 60),
+        store.load(good),
+        return_exceptions=True,
+    )
+    assert answers[0] == b"", "a list is no record of ours"
+    assert isinstance(answers[1], StoreUnavailable)
+    assert answers[2] == b"old"
+    await store.close()
+
+
+async def test_who_gives_up_does_not_take_the_answer_from_the_others(redis: RedisServer) -> None:
+    store = RedisStore(redis.url)
+    good = digest("good")
+    await store.create(good, b"old", time.time() + 60)
+    redis.answers("CLIENT", "PAUSE", "300", "ALL")
+    impatient, patient = asyncio.create_task(store.load(good)), asyncio.create_task(store.load(good))
+    await asyncio.sleep(0.1)
+    impatient.cancel()
+    assert await patient == b"old"
+    await store.close()
 
 
 @pytest.mark.parametrize("record", ["garbage", "{}", "LIST"])

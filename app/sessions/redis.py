@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
 
-from .store import StoreUnavailable
+from .store import TIMEOUT, StoreUnavailable
 
 # The server runs a script as one step: nobody can write between the comparison and what follows it.
 REPLACE = """
@@ -26,12 +26,15 @@ DELETE_IF_SAME = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
-MAX_COMMANDS = 50  # at once, in a process; requests beyond wait their turn, also when all come back after an outage
+MAX_CONNECTIONS = 50  # a process; requests beyond wait their turn, also when all come back after an outage
+MAX_BATCH = 100  # commands sent together; to read their answers takes some milliseconds, and nobody is served meanwhile
+COUNT_TIMEOUT = 60.0  # seconds, to walk through all keys
+Command = tuple[bytes | str | int, ...]
 OPTIONS: dict[str, Any] = {
     "protocol": 2,
-    "max_connections": MAX_COMMANDS + 1,
+    "max_connections": MAX_CONNECTIONS + 1,
     "socket_connect_timeout": 1.0,  # seconds
-    "socket_timeout": 3.5,  # seconds; less than a request's patience, so that the error says what was waited for
+    "socket_timeout": None,  # ours is for all that a command waits for, and costs less
     # Not once more: a command whose answer was lost may have been carried out, and would then seem to have failed.
     "retry": Retry(NoBackoff(), 0),
 }
@@ -60,7 +63,9 @@ class RedisStore:
                 self._client.connection_pool.make_connection()  # not to be used: it finds an unknown option
         except (RedisClusterException, TypeError) as error:
             raise ValueError(str(error)) from error
-        self._turns = asyncio.Semaphore(MAX_COMMANDS)
+        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._batch: list[Command] = []  # what was asked so far in this turn of the event loop
+        self._answers: asyncio.Task[list[Any]]  # to all that
 
     async def load(self, session_id: str) -> bytes | None:
         record: bytes | None = await self._run("GET", _key(session_id))
@@ -82,27 +87,57 @@ class RedisStore:
 
     async def count(self) -> int:
         try:
-            await self._client.initialize()
-            return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
+            async with asyncio.timeout(COUNT_TIMEOUT):
+                await self._client.initialize()
+                return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(str(error) or f"no answer within {COUNT_TIMEOUT} s") from error
 
     async def close(self) -> None:
         await self._client.aclose()
 
     async def _run(self, *command: bytes | str | int) -> Any:
         try:
-            async with self._turns:
-                await self._client.initialize()  # explores a cluster; nothing to do once that is done
-                return await self._client.execute_command(*command)
+            answer = await (self._alone(command) if isinstance(self._client, RedisCluster) else self._together(command))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         # AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
         except (RedisError, RedisClusterException, OSError, AttributeError) as error:
             if str(error).startswith("WRONGTYPE"):
                 return b""  # a list, say: no record of ours, so it counts as a corrupt one
-            if isinstance(error, ReadOnlyError):
+            overdue = isinstance(error, TimeoutError)  # ours: redis-py has one of its own
+            raise StoreUnavailable(f"no answer within {TIMEOUT} s" if overdue else str(error) or repr(error)) from error
+
+    async def _alone(self, command: Command) -> Any:
+        async with asyncio.timeout(TIMEOUT), self._turns:
+            await self._client.initialize()  # explores a cluster; nothing to do once that is done
+            return await self._client.execute_command(*command)
+
+    async def _together(self, command: Command) -> Any:
+        """Send a command with all that others ask in this turn of the event loop: ten cost little more than one."""
+        if not self._batch or len(self._batch) == MAX_BATCH:
+            self._batch = []
+            self._answers = asyncio.create_task(self._send(self._batch))
+        self._batch.append(command)
+        number, answers = len(self._batch) - 1, self._answers
+        return (await asyncio.shield(answers))[number]  # shielded: who gives up must not take it from the others
+
+    async def _send(self, batch: list[Command]) -> list[Any]:
+        """Return for each command what Redis answered, or the error."""
+        if self._batch is batch:
+            self._batch = []
+        try:
+            async with asyncio.timeout(TIMEOUT), self._turns, self._client.pipeline(transaction=False) as pipeline:
+                for command in batch:
+                    pipeline.execute_command(*command)
+                answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            if any(isinstance(answer, ReadOnlyError) for answer in answers):
                 # This server was the primary once. A new connection may find the one that is it now.
                 await self._client.aclose()
-            raise StoreUnavailable(str(error) or type(error).__name__) from error
+            return answers
+        except Exception as error:
+            return [error] * len(batch)
 
 
 def _key(session_id: str) -> str:
