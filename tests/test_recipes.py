@@ -6,6 +6,7 @@ What stands in front of a block of code says where it goes. It has to end in one
     At the end of `file`, add:
     In `file`, above `line`, add:       (or `below`; a part of the line will do, if it stands nowhere else in the file)
     In `file`, replace `text` with:
+    Copy `file` to `file`               (this one has no block)
 
 Blocks of `sh` and `conf` are for the person who runs the app.
 """
@@ -26,7 +27,7 @@ from tests.redis_servers import RedisServer
 from tests.support import BROWSER, Server, token_of
 
 RECIPES = re.split(r"^## ", (PROJECT / "docs/recipes.md").read_text(), flags=re.MULTILINE)[1:]
-VALUE, NEW_PAGE, LOGIN, GUARD, REDIS, STORE = RECIPES
+VALUE, NEW_PAGE, LOGIN, LOGOUT, GUARD, REDIS, STORE = RECIPES
 
 PLACES = {
     "create": r"[Cc]reate `(?P<file>[^`]+)`:",
@@ -53,6 +54,8 @@ def blocks(recipe: str, *languages: str) -> list[tuple[str, str]]:
 
 def steps(recipe: str) -> list[Step]:
     found = []
+    for source, file in re.findall(r"Copy `([^`]+)` to `([^`]+)`", " ".join(recipe.split())):
+        found.append(Step("create", file, "", (PROJECT / source).read_text()))
     for words, code in blocks(recipe, "python", "html"):
         matches = {place: re.search(f"{pattern}$", words) for place, pattern in PLACES.items()}
         place, match = next(((place, match) for place, match in matches.items() if match), ("", None))
@@ -146,8 +149,9 @@ def redis_servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
         server.stop()
 
 
-def test_a_recipe_touches_three_files_at_the_most_and_adds_a_test() -> None:
+def test_a_recipe_fits_a_screen_touches_three_files_at_the_most_and_adds_a_test() -> None:
     for recipe in RECIPES:
+        assert len(recipe.strip().splitlines()) <= 60, recipe
         files = {step.file for step in steps(recipe)}
         assert len([file for file in files if not file.startswith("tests/")]) <= 3
         assert len([file for file in files if file.startswith("tests/")]) == 1
@@ -173,7 +177,9 @@ def test_the_tests_of_the_recipes_fail_as_long_as_nothing_is_done(
 
 
 @pytest.mark.parametrize(
-    "recipes", [[VALUE], [NEW_PAGE], [LOGIN, GUARD], [STORE]], ids=["value", "page", "login", "store"]
+    "recipes",
+    [[VALUE], [NEW_PAGE], [LOGIN, LOGOUT, GUARD], [STORE]],
+    ids=["value", "page", "login", "store"],
 )
 def test_the_tests_of_a_recipe_pass_when_it_is_done(project: Path, recipes: list[str]) -> None:
     for step in [step for recipe in recipes for step in steps(recipe)]:
@@ -199,6 +205,7 @@ def test_all_recipes_together_in_real_processes(finished_project: Path, tmp_path
         ada = {"name": "ada", "password": "lovelace"}
         wrong = client.post("/login", data=ada | {"password": ""}, headers=BROWSER)
         assert (wrong.status_code, "<h1>Log in</h1>" in wrong.text, token_of(client)) == (403, True, planted)
+        assert "Try again." in wrong.text
         assert client.post("/login", data=ada, headers=BROWSER).headers["location"] == "/login"
         assert client.post("/session/author/update", data={"author": "Shakespeare"}).status_code == 303
 
