@@ -1,5 +1,6 @@
 """What happens around every request, in this order. The counterpart of SvelteKit's `hooks.server.js`."""
 
+import asyncio
 import logging
 from typing import Any, cast
 
@@ -138,10 +139,17 @@ async def add_security_headers(message: Any, scope: Scope) -> None:
         message["headers"] = [*message["headers"], *SECURITY_HEADERS, *(HSTS if scope["scheme"] == "https" else ())]
 
 
-def announce_ended_session(app: Litestar, session_id: str, reason: Reason) -> None:
-    """4. Tell the listeners of a session that has ended, in this process and once."""
-    if app.event_emitter.listeners.get("session_destroyed"):  # `emit` takes it for an error if nobody listens
+async def announce_ended_sessions(app: Litestar, session_ids: list[str], reason: Reason) -> None:
+    """4. Tell the listeners of sessions that have ended, in this process and once."""
+    listeners = app.event_emitter.listeners.get("session_destroyed")
+    if not listeners:  # `emit` takes it for an error if nobody listens
+        return
+    for session_id in session_ids:
         app.emit("session_destroyed", session_id=session_id, reason=reason)
+    # Litestar starts one listener in a turn of the event loop. If a sweep did not wait for that, the events would pile
+    # up, and the app could not stop before each has been heard.
+    for _ in range(len(session_ids) * len(listeners)):
+        await asyncio.sleep(0)
 
 
 @listener("session_destroyed")

@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> Litestar:
     )
     if app.debug:  # LITESTAR_DEBUG=1, never in production
         app.register(routes.demo)
-    sessions.on_ended = partial(hooks.announce_ended_session, app)
+    sessions.on_ended = partial(hooks.announce_ended_sessions, app)
     return app
 
 

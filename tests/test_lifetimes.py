@@ -167,7 +167,11 @@ async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once
     sessions: SessionManager, store_url: str
 ) -> None:
     heard: list[tuple[str, str]] = []
-    sessions.on_ended = lambda session_id, reason: heard.append((session_id, reason))
+
+    async def hear(session_ids: list[str], reason: str) -> None:
+        heard.extend((session_id, reason) for session_id in session_ids)
+
+    sessions.on_ended = hear
     sessions.lifetime = 1
     short = [digest(await stored(sessions, n=n)) for n in range(250)]
     sessions.lifetime = 100
@@ -196,9 +200,12 @@ from pathlib import Path
 from app.sessions import SessionManager
 from app.sessions.sqlite import SQLiteStore
 
+async def show(session_ids, reason):
+    print(*session_ids, sep="\\n")
+
 async def main():
     database, go = map(Path, sys.argv[1:])
-    sessions = SessionManager(SQLiteStore(database), on_ended=lambda session_id, reason: print(session_id))
+    sessions = SessionManager(SQLiteStore(database), on_ended=show)
     print("ready", file=sys.stderr, flush=True)
     while not go.exists():
         time.sleep(0.001)

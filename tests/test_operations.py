@@ -71,6 +71,37 @@ async def test_rule_16_a_listener_that_fails_harms_nobody(
     assert len(heard) == 3
 
 
+@pytest.mark.parametrize("store_url", ["memory", "sqlite"], indirect=True)  # Redis ends them by itself, unheard
+async def test_rule_16_a_sweep_waits_for_the_listeners(sessions: SessionManager, heard: list[tuple[str, str]]) -> None:
+    """Else the events of a large one would pile up, and the app could not stop in time."""
+    for number in range(300):
+        await sessions.store.create(digest(str(number)), b"x", time.time() - 1)
+
+    async def keep_busy() -> None:
+        while True:
+            time.sleep(0.002)  # as the requests of many visitors do
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(keep_busy())
+    assert await sessions.flush() == 300
+    assert len(heard) > 270
+    busy.cancel()
+
+
+@pytest.mark.parametrize("store_url", ["memory", "sqlite"], indirect=True)
+async def test_rule_16_a_sweep_that_is_stopped_has_told_what_it_removed(
+    sessions: SessionManager, heard: list[tuple[str, str]]
+) -> None:
+    for number in range(300):
+        await sessions.store.create(digest(str(number)), b"x", time.time() - 1)
+    before = await sessions.store.count()
+    sweep = asyncio.create_task(sessions.flush())
+    await asyncio.sleep(0.004)
+    sweep.cancel()
+    await asyncio.sleep(0.1)
+    assert len(heard) == before - await sessions.store.count()
+
+
 async def test_rule_16_unknown_and_malformed_tokens_are_reported_hashed_and_not_often(
     sessions: SessionManager, caplog: pytest.LogCaptureFixture
 ) -> None:

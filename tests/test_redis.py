@@ -278,9 +278,13 @@ def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisSer
 async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(redis: RedisServer, what: str) -> None:
     """The server did what it was asked, but nobody heard of it. To ask again would be answered "there is nothing"."""
     ended: list[str] = []
+
+    async def note(_: list[str], reason: str) -> None:
+        ended.append(reason)
+
     async with Proxy(redis.port) as proxy:
         store = RedisStore(proxy.url)
-        sessions = SessionManager(store, on_ended=lambda _, reason: ended.append(reason))
+        sessions = SessionManager(store, on_ended=note)
         token = await stored(sessions, quote="x")
         session = await sessions.start(token)
         proxy.lose_answer_to = b"EVAL" if what != "destroy" else b"DEL"

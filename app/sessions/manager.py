@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from .record import Record
@@ -25,8 +25,8 @@ class SessionManager:
     """Starts sessions and knows their rules.
 
     `lifetime` (seconds) counts from a session's creation and is never extended; `idle_timeout` (seconds, or None)
-    counts from its last request (ASVS 7.3.1, 7.3.2). `on_ended(session_id, reason)` is called once for
-    each session that ends, in the process where it does.
+    counts from its last request (ASVS 7.3.1, 7.3.2). `on_ended(session_ids, reason)` is awaited once
+    for each session that ends, in the process where it does; a sweep does not go on before it returns.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SessionManager:
         store: Store,
         lifetime: int = 604_800,
         idle_timeout: int | None = None,
-        on_ended: Callable[[str, Reason], None] = lambda _id, _reason: None,
+        on_ended: Callable[[list[str], Reason], Awaitable[None]] = lambda _ids, _reason: asyncio.sleep(0),
     ) -> None:
         self.store = store
         self.lifetime = lifetime
@@ -127,9 +127,8 @@ class SessionManager:
         async with self._flushing:
             removed = 0
             while batch := await self.ask(self.store.sweep(time.time(), SWEEP_BATCH)):
-                for session_id in batch:
-                    self.on_ended(session_id, "expired")
                 removed += len(batch)
+                await self.on_ended(batch, "expired")
                 await asyncio.sleep(0.01)
             return removed
 

@@ -197,7 +197,7 @@ class Session(MutableMapping[str, Any]):
                 raise
             if was_same:
                 self._belong_to(token)
-                self._manager.on_ended(old_id, "rotated")
+                await self._manager.on_ended([old_id], "rotated")
                 return
             await self._ask(self._manager.store.delete(digest(token)))
 
@@ -214,7 +214,7 @@ class Session(MutableMapping[str, Any]):
         # If somebody else has ended it, the visitor's cookie may already be that of the next session: leave it.
         if old_id and was_there:
             self.cookie = ("", 0)
-            self._manager.on_ended(old_id, "destroyed")
+            await self._manager.on_ended([old_id], "destroyed")
 
     # How it is done
 
