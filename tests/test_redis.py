@@ -207,6 +207,21 @@ async def test_commands_that_are_sent_together_fail_alone(redis: RedisServer) ->
     await store.close()
 
 
+async def test_a_batch_that_was_cancelled_before_it_was_sent_is_not_joined_any_more(redis: RedisServer) -> None:
+    """As when an event loop ends, and the store is used on in another one."""
+    store = RedisStore(redis.url)
+    await store.create(digest("good"), b"old", time.time() + 60)
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(store.load(digest("good")))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert await store.load(digest("good")) == b"old"
+    await store.close()
+
+
 async def test_who_gives_up_does_not_take_the_answer_from_the_others(redis: RedisServer) -> None:
     store = RedisStore(redis.url)
     good = digest("good")

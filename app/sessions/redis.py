@@ -116,7 +116,7 @@ class RedisStore:
 
     async def _together(self, command: Command) -> Any:
         """Send a command with all that others ask in this turn of the event loop: ten cost little more than one."""
-        if not self._batch or len(self._batch) == MAX_BATCH:
+        if not self._batch or len(self._batch) == MAX_BATCH or self._answers.done():
             self._batch = []
             self._answers = asyncio.create_task(self._send(self._batch))
         self._batch.append(command)
