@@ -147,7 +147,7 @@ async def announce_ended_sessions(app: Litestar, session_ids: list[str], reason:
     for session_id in session_ids:
         app.emit("session_destroyed", session_id=session_id, reason=reason)
     # Litestar starts one listener in a turn of the event loop. If a sweep did not wait for that, the events would pile
-    # up, and the app could not stop before each has been heard.
+    # up, and the app could not stop before each has been heard. (A listener that is no coroutine runs in a thread.)
     for _ in range(len(session_ids) * len(listeners)):
         await asyncio.sleep(0)
 

@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect, Stream, Template
 
 from app.errors import MESSAGES, STATUS_OF, Refused, wants_fragment, wants_page
-from app.sessions import Session, SessionManager, StoreUnavailable
+from app.sessions import Session, SessionManager
 from app.settings import Settings
 
 DEFAULT_QUOTE = "initial quote"
@@ -95,11 +95,7 @@ async def about_page() -> Template:
 @route("/health", http_method=PAGE)
 async def health(sessions: NamedDependency[SessionManager]) -> Response[str]:
     """Say whether the store answers, to those who watch the app. Raises StoreUnavailable, which becomes a 503."""
-    try:
-        async with asyncio.timeout(1.0):
-            await sessions.ask(sessions.store.load("health"))
-    except TimeoutError as error:
-        raise StoreUnavailable from error
+    await sessions.ask(sessions.store.load("health"), limit=1.0)
     return Response("OK\n", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
 
 

@@ -68,19 +68,23 @@ class SessionManager:
         """
         return abs(self.deadline(record.expires_at, now) - record.deadline) > (self.idle_timeout or 0) / 10
 
-    async def ask(self, operation: Coroutine[Any, Any, T], waited: float = 0.0) -> T:
+    async def ask(self, operation: Coroutine[Any, Any, T], waited: float = 0.0, limit: float | None = None) -> T:
         """Ask the store, for a request that has `waited` for it so many seconds already. Raises StoreUnavailable.
 
-        Nothing more is begun for who has waited for `TIMEOUT`, so no request waits for more than twice that. An outage
-        is one line in the log, however many requests it hits, and however it flickers.
+        Nothing more is begun for who has waited for `TIMEOUT`, so no request waits for more than twice that; `limit`
+        (seconds) is for what should not take that long. An outage is one line in the log, however many requests it
+        hits, and however it flickers.
         """
         try:
             if waited > TIMEOUT:
                 operation.close()
                 raise StoreUnavailable(f"it took {waited:.1f} s so far")
-            return await operation
-        except (StoreUnavailable, OSError) as error:
-            reason, now = str(error) or type(error).__name__, time.monotonic()
+            if limit is None:
+                return await operation
+            async with asyncio.timeout(limit):
+                return await operation
+        except (StoreUnavailable, OSError) as error:  # a TimeoutError is one, too
+            reason, now = str(error) or f"no answer within {limit} s", time.monotonic()
             if now - self._failed_at > INCIDENT_PAUSE:
                 logger.error("The session store fails; what needs it gets 503 until it works: %s", reason)
             self._failed_at = now

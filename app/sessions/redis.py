@@ -27,14 +27,16 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 MAX_CONNECTIONS = 50  # a process; requests beyond wait their turn, also when all come back after an outage
-MAX_BATCH = 100  # commands sent together; to read their answers takes some milliseconds, and nobody is served meanwhile
+MAX_BATCH = 16  # commands sent together; each may be about a mebibyte of session, and a small one waits for the others
 COUNT_TIMEOUT = 60.0  # seconds, to walk through all keys
 Command = tuple[bytes | str | int, ...]
+# AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
+FAILURES = (RedisError, RedisClusterException, OSError, AttributeError)
 OPTIONS: dict[str, Any] = {
     "protocol": 2,
     "max_connections": MAX_CONNECTIONS + 1,
     "socket_connect_timeout": 1.0,  # seconds
-    "socket_timeout": None,  # ours is for all that a command waits for, and costs less
+    "socket_timeout": None,  # TIMEOUT is for all that a command waits for, and costs less
     # Not once more: a command whose answer was lost may have been carried out, and would then seem to have failed.
     "retry": Retry(NoBackoff(), 0),
 }
@@ -56,8 +58,10 @@ class RedisStore:
         address = f"{'rediss' if scheme.startswith(('rediss', 'valkeys')) else 'redis'}://{address}"
         try:
             if scheme.endswith("+cluster"):
-                # Slots whose primary is down must not keep the others from being served.
-                self._client: Any = RedisCluster.from_url(address, require_full_coverage=False, **OPTIONS)
+                # Slots whose primary is down must not keep the others from being served. And only a time limit of its
+                # own makes the client look for the primary that has taken over from one that hangs.
+                options = OPTIONS | {"require_full_coverage": False, "socket_timeout": 1.0}
+                self._client: Any = RedisCluster.from_url(address, **options)
             else:
                 self._client = Redis.from_url(address, **OPTIONS)
                 self._client.connection_pool.make_connection()  # not to be used: it finds an unknown option
@@ -99,15 +103,14 @@ class RedisStore:
     async def _run(self, *command: bytes | str | int) -> Any:
         try:
             answer = await (self._alone(command) if isinstance(self._client, RedisCluster) else self._together(command))
-            if isinstance(answer, Exception):
-                raise answer
+        except FAILURES as error:
+            answer = error
+        if not isinstance(answer, Exception):
             return answer
-        # AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
-        except (RedisError, RedisClusterException, OSError, AttributeError) as error:
-            if str(error).startswith("WRONGTYPE"):
-                return b""  # a list, say: no record of ours, so it counts as a corrupt one
-            overdue = isinstance(error, TimeoutError)  # ours: redis-py has one of its own
-            raise StoreUnavailable(f"no answer within {TIMEOUT} s" if overdue else str(error) or repr(error)) from error
+        if str(answer).startswith("WRONGTYPE"):
+            return b""  # a list, say: no record of ours, so it counts as a corrupt one
+        overdue = isinstance(answer, TimeoutError)  # ours: redis-py has one of its own
+        raise StoreUnavailable(f"no answer within {TIMEOUT} s" if overdue else str(answer) or repr(answer)) from answer
 
     async def _alone(self, command: Command) -> Any:
         async with asyncio.timeout(TIMEOUT), self._turns:
@@ -128,20 +131,21 @@ class RedisStore:
         if self._batch is batch:
             self._batch = []
         try:
-            async with asyncio.timeout(TIMEOUT), self._turns, self._client.pipeline(transaction=False) as pipeline:
-                for command in batch:
-                    pipeline.execute_command(*command)
-                answers: list[Any] = await pipeline.execute(raise_on_error=False)
-            if any(isinstance(answer, ReadOnlyError) for answer in answers):
-                # This server was the primary once. A new connection may find the one that is it now.
-                await self._client.aclose()
-            return answers
-        except Exception as error:
+            async with asyncio.timeout(TIMEOUT), self._turns:
+                async with self._client.pipeline(transaction=False) as pipeline:
+                    for command in batch:
+                        pipeline.execute_command(*command)
+                    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+                if any(isinstance(answer, ReadOnlyError) for answer in answers):
+                    # This server was the primary once. A new connection may find the one that is it now.
+                    await self._client.connection_pool.disconnect(inuse_connections=False)
+                return answers
+        except FAILURES as error:
             return [error] * len(batch)
 
 
-def _key(session_id: str) -> str:
-    return f"session:{session_id}"
+def _key(session_id: str) -> bytes:
+    return f"session:{session_id}".encode()
 
 
 def _milliseconds(instant: float) -> int:

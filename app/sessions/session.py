@@ -1,6 +1,5 @@
 """One visitor's session: what handlers read, change, rotate and destroy."""
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -279,9 +278,8 @@ class Session(MutableMapping[str, Any]):
     async def _renew(self) -> None:
         """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
         if self._manager.renewal_is_due(self._record, time.time()):
-            with suppress(StoreUnavailable, SessionTooLarge, TimeoutError):  # the manager has logged it
-                async with asyncio.timeout(RENEWAL_TIMEOUT):
-                    await self._replace()
+            with suppress(StoreUnavailable, SessionTooLarge):  # if the store fails, the manager has logged it
+                await self._manager.ask(self._replace(), limit=RENEWAL_TIMEOUT)
 
     async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
         started = time.monotonic()
