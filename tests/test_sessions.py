@@ -1,5 +1,6 @@
 """The rules of sessions, straight at the session package, on every store."""
 
+import asyncio
 import json
 import math
 import time
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.sessions import InvalidValue, Session, SessionEnded, SessionManager, SessionTooLarge
+from app.sessions import InvalidValue, Session, SessionEnded, SessionManager, SessionTooLarge, StoreUnavailable
 from app.sessions.session import MAX_RECORD_SIZE, digest
 
 
@@ -421,6 +422,25 @@ async def test_rule_18_a_nested_value_that_is_not_json_is_found_at_the_save(sess
     with pytest.raises(InvalidValue, match="'cart'"):
         await session.save()
     assert await values_of(sessions, token) == {"cart": {"items": []}, "other": 1}
+
+
+@pytest.mark.parametrize("store_url", ["memory"], indirect=True)
+async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call is answered in time, but somebody else was always faster, so that the save has to be tried anew."""
+    token = await stored(sessions, quote="x")
+    monkeypatch.setattr("app.sessions.manager.TIMEOUT", 0.2)
+
+    async def lose(*_: object) -> bool:
+        await asyncio.sleep(0.15)
+        return False
+
+    monkeypatch.setattr(sessions.store, "replace", lose)
+    session = await sessions.start(token)
+    session["quote"] = "y"
+    with pytest.raises(StoreUnavailable, match=r"0\.3 s so far"):
+        await asyncio.wait_for(session.save(), 2)
 
 
 async def test_rule_18_more_than_a_mebibyte_is_refused(sessions: SessionManager) -> None:
