@@ -17,7 +17,7 @@ class FolderStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
 
     async def load(self, session_id: str) -> bytes | None:

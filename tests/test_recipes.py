@@ -5,7 +5,7 @@ What stands in front of a block of code says where it goes. It has to end in one
     Create `file`:
     At the end of `file`, add:
     In `file`, above `line`, add:       (or `below`; a part of the line will do, if it stands nowhere else in the file)
-    In `file`, replace `text` with:
+    In `file`, replace `text` with:     (or `the line`)
     Copy `file` to `file`               (this one has no block)
 
 Blocks of `sh` and `conf` are for the person who runs the app.
@@ -34,7 +34,7 @@ PLACES = {
     "append": r"[Aa]t the end of `(?P<file>[^`]+)`, add:",
     "above": r"[Ii]n `(?P<file>[^`]+)`, above `(?P<line>[^`]+)`, add:",
     "below": r"[Ii]n `(?P<file>[^`]+)`, below `(?P<line>[^`]+)`, add:",
-    "replace": r"[Ii]n `(?P<file>[^`]+)`, replace `(?P<line>[^`]+)` with:",
+    "replace": r"[Ii]n `(?P<file>[^`]+)`, replace (?:the line )?`(?P<line>[^`]+)` with:",
 }
 
 
