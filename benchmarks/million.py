@@ -6,6 +6,7 @@ python -m benchmarks.million
 import http.client
 import random
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -124,7 +125,7 @@ def main() -> None:
         slowest_while_expiring("SQLite", server, time.time() + wait_for_first, lambda: not expired_rows(server))
         stopping = time.monotonic()
         server.close()
-        print(f"| | stopped in {time.monotonic() - stopping:.1f} s |", flush=True)
+        print(f"stopped in {time.monotonic() - stopping:.1f} s", file=sys.stderr)
         store = RedisServer(sweep / "redis").start()
         expired = time.time() + 60
         fill_redis(store, range(MANY), expired)
