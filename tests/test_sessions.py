@@ -443,6 +443,22 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
         await asyncio.wait_for(session.save(), 2)
 
 
+@pytest.mark.parametrize("store_url", ["memory"], indirect=True)
+async def test_rule_12_a_store_that_only_says_that_its_time_is_up(
+    sessions: SessionManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `asyncio.timeout` does in a store of one's own: an error without a word."""
+
+    async def give_up(*_: object) -> bytes | None:
+        raise TimeoutError
+
+    monkeypatch.setattr(sessions.store, "load", give_up)
+    session = await sessions.start("A" * 43)
+    with pytest.raises(StoreUnavailable):
+        session.get("quote")
+    assert "no answer within 2.4 s" in caplog.text
+
+
 async def test_rule_18_more_than_a_mebibyte_is_refused(sessions: SessionManager) -> None:
     token = await stored(sessions, small="x")
     session = await sessions.start(token)

@@ -25,8 +25,8 @@ class SessionManager:
     """Starts sessions and knows their rules.
 
     `lifetime` (seconds) counts from a session's creation and is never extended; `idle_timeout` (seconds, or None)
-    counts from its last request (ASVS 7.3.1, 7.3.2). `on_ended(session_ids, reason)` is awaited once
-    for each session that ends, in the process where it does; a sweep does not go on before it returns.
+    counts from its last request (ASVS 7.3.1, 7.3.2). `on_ended(session_ids, reason)` is awaited once for each
+    session that ends, in the process where it does; a sweep does not go on before it returns.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SessionManager:
             async with asyncio.timeout(limit):
                 return await operation
         except (StoreUnavailable, OSError) as error:  # a TimeoutError is one, too
-            reason, now = str(error) or f"no answer within {limit} s", time.monotonic()
+            reason, now = str(error) or f"no answer within {limit or TIMEOUT} s", time.monotonic()
             if now - self._failed_at > INCIDENT_PAUSE:
                 logger.error("The session store fails; what needs it gets 503 until it works: %s", reason)
             self._failed_at = now

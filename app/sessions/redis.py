@@ -94,7 +94,7 @@ class RedisStore:
             async with asyncio.timeout(COUNT_TIMEOUT):
                 await self._client.initialize()
                 return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise StoreUnavailable(str(error) or f"no answer within {COUNT_TIMEOUT} s") from error
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ tokens, JSON or merging: all of that happens above it, in `session.py`, once for
 
 from typing import Protocol
 
-TIMEOUT = 2.4  # seconds
+TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has its answer within five seconds
 
 
 class StoreUnavailable(Exception):
