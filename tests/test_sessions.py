@@ -432,15 +432,19 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
     token = await stored(sessions, quote="x")
     monkeypatch.setattr("app.sessions.manager.TIMEOUT", 0.2)
 
+    attempts: list[None] = []
+
     async def lose(*_: object) -> bool:
+        attempts.append(None)
         await asyncio.sleep(0.15)
         return False
 
     monkeypatch.setattr(sessions.store, "replace", lose)
     session = await sessions.start(token)
     session["quote"] = "y"
-    with pytest.raises(StoreUnavailable, match=r"0\.3 s so far"):
+    with pytest.raises(StoreUnavailable, match=r"it took [\d.]+ s so far"):
         await asyncio.wait_for(session.save(), 2)
+    assert len(attempts) <= 2, "0.15 s twice is longer than 0.2; on a slow machine once may be, too"
 
 
 @pytest.mark.parametrize("store_url", ["memory"], indirect=True)
