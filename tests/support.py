@@ -25,6 +25,9 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Sit
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 UPDATE = "/session/quote/update"
 
+# Made once: reading the certificate authorities is 50 ms of CPU, and each client would do it for itself.
+TLS = httpx.create_ssl_context()
+
 # Without these, Chromium calls home; in a container it has no sandbox to offer to root.
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -84,7 +87,7 @@ class Server:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended at once:\n{self.log}")
             try:
-                httpx.get(f"{self.url}/health", timeout=6)
+                httpx.get(f"{self.url}/health", timeout=6, verify=TLS)
             except httpx.TransportError:
                 time.sleep(0.05)
             else:
@@ -119,7 +122,7 @@ class Server:
 
     def client(self, token: str | None = None) -> httpx.Client:
         """Return a new visitor: one without a session, or with the session that the token stands for."""
-        self.clients.append(httpx.Client(base_url=self.url, timeout=20))
+        self.clients.append(httpx.Client(base_url=self.url, timeout=20, verify=TLS))
         if token:
             self.clients[-1].cookies.set("session", token, domain="127.0.0.1")
         return self.clients[-1]
@@ -154,12 +157,14 @@ class HeldRequest:
         self.connection.send(body[:1])
         # Once the server has answered these, it has long begun with the request above, and has loaded its session.
         for _ in range(3):
-            httpx.get(f"{server.url}/health", timeout=20)
+            httpx.get(f"{server.url}/health", timeout=20, verify=TLS)
 
     def finish(self) -> "Answer":
         self.connection.send(self.rest)
         response = self.connection.getresponse()
-        answer = Answer(response.status, response.getheader("Set-Cookie"), response.read().decode())
+        answer = Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
+        )
         self.connection.close()
         return answer
 
@@ -170,8 +175,12 @@ class HeldRequest:
 @dataclass
 class Answer:
     status: int
-    set_cookie: str | None
+    headers: dict[str, str]
     text: str
+
+    @property
+    def set_cookie(self) -> str | None:
+        return self.headers.get("set-cookie")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -44,7 +44,7 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
         saves = [0] * len(tokens)
 
         def storm(n: int, round_number: int = round_number, saves: list[int] = saves) -> None:
-            with httpx.Client(base_url=server.url, cookies={"session": tokens[n]}, timeout=5) as client:
+            with server.client(tokens[n]) as client:
                 while True:
                     tried[n] = f"{round_number}.{saves[n]}"
                     try:

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Playwright, Route, expect, sync_playwright
 
 from app.main import app
-from tests.support import BROWSER, CHROMIUM_OPTIONS, HTMX, TEXT, UPDATE, Server, require, wait_until
+from tests.support import BROWSER, CHROMIUM_OPTIONS, HTMX, TEXT, TLS, UPDATE, Server, require, wait_until
 
 Alter = Callable[..., None]
 Visit = Callable[..., Page]
@@ -75,7 +75,7 @@ def alter(server: Server) -> Iterator[Alter]:
     """Alter what the server says from now on (see `AlteredApp`), and count from here."""
 
     def alter(**alterations: Any) -> None:
-        httpx.post(f"{server.url}/alterations", json=alterations)
+        httpx.post(f"{server.url}/alterations", json=alterations, verify=TLS)
 
     alter()
     yield alter
@@ -85,7 +85,7 @@ def alter(server: Server) -> Iterator[Alter]:
 @pytest.fixture
 def asked(server: Server) -> Callable[[], list[str]]:
     """What the server was asked for since its answers were last altered: method, path, Sec-Purpose."""
-    return lambda: httpx.get(f"{server.url}/alterations").json()
+    return lambda: httpx.get(f"{server.url}/alterations", verify=TLS).json()
 
 
 @pytest.fixture
