@@ -1,14 +1,12 @@
 """Every state of every page, for the tests that look at all of them and for `scripts/screenshots.py`."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 from playwright.sync_api import Page, expect
 
 from app.errors import MESSAGES
 from tests.support import Server
-from tests.test_browser import save
+from tests.test_browser import end_session_during_next_save, save
 from tests.test_faults import locked
 
 QUOTE = "We know what we are,\nbut know not what we may be."
@@ -78,12 +76,8 @@ def quote_saving(page: Page, server: Server) -> Iterator[None]:
 @state
 def quote_error(page: Page, server: Server) -> Iterator[None]:
     saved(page)
-    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")  # the save has to wait; meanwhile its session is destroyed
-        save(page, f"{QUOTE}\n\nOphelia")
-        page.wait_for_timeout(300)
-        db.execute("DELETE FROM sessions")
-        db.execute("COMMIT")
+    end_session_during_next_save(page, server)
+    save(page, f"{QUOTE}\n\nOphelia")
     expect(page.get_by_role("alert")).to_contain_text("Your session ended")
     yield
 

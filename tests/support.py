@@ -162,9 +162,7 @@ class HeldRequest:
     def finish(self) -> "Answer":
         self.connection.send(self.rest)
         response = self.connection.getresponse()
-        answer = Answer(
-            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
-        )
+        answer = Answer(response.status, httpx.Headers(response.getheaders()), response.read().decode())
         self.connection.close()
         return answer
 
@@ -175,12 +173,13 @@ class HeldRequest:
 @dataclass
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: httpx.Headers
     text: str
 
     @property
     def set_cookie(self) -> str | None:
-        return self.headers.get("set-cookie")
+        cookie: str | None = self.headers.get("Set-Cookie")
+        return cookie
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -51,18 +51,19 @@ def save(page: Page, text: str) -> None:
 
 
 def end_session_during_next_save(page: Page, server: Server) -> None:
-    """Destroy the session after the next save has loaded it and before its body is complete."""
+    """Destroy the page's session after the next save has loaded it and before the save's body is complete."""
 
     def hold(route: Route) -> None:
         request = route.request
         headers = {name: value for name, value in request.headers.items() if name != "content-length"}
         body = request.post_data_buffer
         assert body
-        held = HeldRequest(server, request.method, UPDATE, body, headers, token_in(page))
+        token = token_in(page)
+        held = HeldRequest(server, request.method, UPDATE, body, headers, token)
         with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
-            assert db.execute("DELETE FROM sessions").rowcount == 1
+            assert db.execute("DELETE FROM sessions WHERE id = ?", (digest(token),)).rowcount == 1
         answer = held.finish()
-        route.fulfill(status=answer.status, headers=answer.headers, body=answer.text)
+        route.fulfill(status=answer.status, headers=dict(answer.headers), body=answer.text)
 
     page.route(f"**{UPDATE}", hold, times=1)
 

@@ -15,7 +15,7 @@ import pytest
 
 from app.sessions.session import digest
 from app.settings import PROJECT
-from tests.support import BROWSER, FORM, TEXT, UPDATE, Server, shown_quote, token_of, wait_until
+from tests.support import BROWSER, FORM, TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of, wait_until
 
 StartServer = Callable[..., Server]
 
@@ -48,7 +48,7 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
                 while True:
                     tried[n] = f"{round_number}.{saves[n]}"
                     try:
-                        if client.put(UPDATE, content=tried[n], headers=TEXT).status_code == 200:
+                        if client.put(UPDATE, content=tried[n], headers=TEXT, timeout=5).status_code == 200:
                             acknowledged[n] = tried[n]
                             saves[n] += 1
                     except httpx.TransportError:
@@ -280,8 +280,6 @@ def test_rule_11_a_corrupt_row_is_no_session_and_is_replaced(start_server: Start
 
 
 def test_rule_11_a_row_that_is_corrupted_while_a_request_is_under_way(start_server: StartServer) -> None:
-    from tests.support import HeldRequest
-
     server = start_server()
     visitor = server.visitor("old")
     held = HeldRequest(server, "PUT", UPDATE, b"new", TEXT, token_of(visitor))
