@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from app.settings import PROJECT
-from tests.pages import STATES
+from tests.quote.pages import STATES
 from tests.support import CHROMIUM_OPTIONS, Server, require
 
 FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]

@@ -14,7 +14,7 @@ from app.sessions import SessionManager, StoreUnavailable
 from app.sessions.session import digest
 from app.sessions.sqlite import SQLiteStore
 from app.settings import PROJECT, open_store
-from tests.test_sessions import CountingStore, stored, values_of
+from tests.sessions.test_sessions import CountingStore, stored, values_of
 
 IDLE = 1000
 

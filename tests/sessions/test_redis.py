@@ -19,6 +19,7 @@ from app.sessions.redis import MAX_BATCH, MAX_CONNECTIONS, RedisStore
 from app.sessions.session import digest
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer
+from tests.sessions.test_sessions import stored, values_of
 from tests.support import (
     BROWSER,
     FORM,
@@ -32,7 +33,6 @@ from tests.support import (
     token_of,
     wait_until,
 )
-from tests.test_sessions import stored, values_of
 
 StartServer = Callable[..., Server]
 

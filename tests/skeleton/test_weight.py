@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.skeleton.test_browser import save
 from tests.support import Server
-from tests.test_browser import save
 
 
 class Load:

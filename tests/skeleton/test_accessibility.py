@@ -9,10 +9,10 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.pages import STATES
+from tests.quote.pages import STATES
+from tests.sessions.test_faults import locked
+from tests.skeleton.test_browser import save
 from tests.support import Server
-from tests.test_browser import save
-from tests.test_faults import locked
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

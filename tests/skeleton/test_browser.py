@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from app.sessions.session import digest
+from tests.sessions.test_faults import locked
 from tests.support import UPDATE, HeldRequest, Server, wait_until
-from tests.test_faults import locked
 
 
 @pytest.fixture

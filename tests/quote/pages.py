@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from playwright.sync_api import Page, expect
 
 from app.errors import MESSAGES
+from tests.sessions.test_faults import locked
+from tests.skeleton.test_browser import end_session_during_next_save, save
 from tests.support import Server
-from tests.test_browser import end_session_during_next_save, save
-from tests.test_faults import locked
 
 QUOTE = "We know what we are,\nbut know not what we may be."
 

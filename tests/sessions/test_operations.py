@@ -16,7 +16,7 @@ from litestar.events import EventListener, listener
 from app.sessions import SessionManager, StoreUnavailable
 from app.sessions.session import digest
 from app.settings import PROJECT
-from tests.test_sessions import stored, values_of
+from tests.sessions.test_sessions import stored, values_of
 
 
 @pytest.fixture
