@@ -8,11 +8,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.response import Template
 
-from app.sessions import SessionEnded, SessionTooLarge, StoreUnavailable
-
 logger = logging.getLogger(__name__)
-
-STATUS_OF: dict[type[Exception], int] = {SessionEnded: 409, SessionTooLarge: 413, StoreUnavailable: 503}
 
 # What people read: what happened and whether they lost something, and what to do now.
 MESSAGES = {
@@ -45,7 +41,7 @@ def wants_page(request: Request[Any, Any, Any]) -> bool:
 
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error. No text of an exception is shown, unless it is one of ours and meant for that."""
-    status = error.status_code if isinstance(error, HTTPException) else STATUS_OF.get(type(error), 500)
+    status: int = getattr(error, "status_code", 500)
     if status >= 500 and status != 503:
         logger.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
     title = responses.get(status, "Error")

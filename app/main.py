@@ -1,17 +1,15 @@
 """Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`, then `routes.py`."""
 
-import asyncio
+import app.installed as _  # noqa: F401, I001 - comes first: it checks that the packages are there
+
 import hashlib
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
 from litestar.config.compression import CompressionConfig
-from litestar.datastructures import CacheControlHeader, State
+from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -19,10 +17,9 @@ from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
 from app import hooks, routes
-from app.commands import SessionCommands
 from app.errors import error_response
-from app.sessions import SessionManager
-from app.settings import PROJECT, BadSetting, Settings, open_store
+from app.sessions import BadStoreURL
+from app.settings import PROJECT, BadSetting, Settings
 
 STATIC = PROJECT / "static"
 TEMPLATES = PROJECT / "templates"
@@ -34,21 +31,13 @@ def create_app(settings: Settings) -> Litestar:
     for folder in (STATIC, TEMPLATES):
         if not folder.is_dir():
             raise BadSetting(f"the folder {folder} is missing. Deploy the whole project, not app/ alone")
-    sessions = SessionManager(
-        open_store(settings.session_store), settings.session_lifetime, settings.session_idle_timeout
-    )
+    try:
+        around_every_request = hooks.around_every_request(settings)
+    except BadStoreURL as error:
+        raise BadSetting(f"SESSION_STORE={error}") from error
 
     # The address of a static file changes with the files, so a browser may keep each for ever.
     static_path = f"/static/{_fingerprint()}"
-
-    @asynccontextmanager
-    async def keep_store(_: Litestar) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(sessions.sweep_forever())
-        try:
-            yield
-        finally:
-            sweeper.cancel()
-            await sessions.store.close()
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
@@ -68,13 +57,8 @@ def create_app(settings: Settings) -> Litestar:
                 opt={"no_session": True, "no_compression": False},
             ),
         ],
-        middleware=[hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
-        before_send=[hooks.add_security_headers],
-        dependencies={
-            "session": Provide(hooks.provide_session, sync_to_thread=False),
-            "sessions": Provide(lambda: sessions, sync_to_thread=False),
-            "settings": Provide(lambda: settings, sync_to_thread=False),
-        },
+        plugins=around_every_request,
+        dependencies={"settings": Provide(lambda: settings, sync_to_thread=False)},
         exception_handlers={HTTPException: error_response, Exception: error_response},
         template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
         # Static files only. A page is small, and its head must not wait for the body; and what is compressed together
@@ -82,15 +66,10 @@ def create_app(settings: Settings) -> Litestar:
         compression_config=CompressionConfig(backend="gzip", exclude_opt_key="no_compression"),
         opt={"no_compression": True},
         request_max_body_size=MAX_BODY_SIZE,
-        lifespan=[keep_store],
-        listeners=[hooks.log_ended_session],
-        plugins=[SessionCommands()],
-        state=State({"sessions": sessions}),
         openapi_config=None,
     )
     if app.debug:  # LITESTAR_DEBUG=1, never in production
         app.register(routes.demo)
-    sessions.on_ended = partial(hooks.announce_ended_sessions, app)
     return app
 
 
@@ -100,6 +79,14 @@ def _fingerprint() -> str:
         if path.is_file():
             digest.update(f"{path.relative_to(STATIC)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+class HealthCheckFilter(logging.Filter):
+    """Keeps the load balancer's questions out of the access log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # uvicorn's arguments: the client's address, method, path with query, HTTP version, status
+        return not (isinstance(record.args, tuple) and str(record.args[2]).partition("?")[0] == "/health")
 
 
 def configure_logging() -> None:
@@ -112,7 +99,7 @@ def configure_logging() -> None:
     for name in ("", "uvicorn", "uvicorn.access"):
         for handler in logging.getLogger(name).handlers:
             handler.setFormatter(formatter)
-    logging.getLogger("uvicorn.access").addFilter(hooks.HealthCheckFilter())
+    logging.getLogger("uvicorn.access").addFilter(HealthCheckFilter())
 
 
 try:

@@ -14,11 +14,11 @@ from litestar.exceptions import HTTPException, InternalServerException
 from litestar.params import FromPath
 from litestar.response import Redirect, Stream, Template
 
-from app.errors import MESSAGES, STATUS_OF, Refused, wants_fragment, wants_page
-from app.sessions import Session, SessionManager
+from app.errors import MESSAGES, Refused, wants_fragment, wants_page
+from app.sessions import Key, Session, SessionEnded, SessionManager, SessionTooLarge, StoreUnavailable
 from app.settings import Settings
 
-DEFAULT_QUOTE = "initial quote"
+QUOTE = Key("quote", str, default="initial quote")
 MAX_QUOTE_SIZE = 65_536  # bytes of UTF-8
 PAGE = [HttpMethod.GET, HttpMethod.HEAD]
 ABOUT_MAX_AGE = 60  # seconds; short, since the page names static files whose addresses change with the next version
@@ -27,13 +27,13 @@ ABOUT_MAX_AGE = 60  # seconds; short, since the page names static files whose ad
 @route("/", http_method=PAGE)
 async def quote_page(session: NamedDependency[Session]) -> Template:
     """Show the quote. Reading a session, or its absence, stores nothing."""
-    return Template("quote.html", context={"quote": session.get("quote", DEFAULT_QUOTE)})
+    return Template("quote.html", context={"quote": session[QUOTE]})
 
 
 @route("/session/quote", http_method=PAGE)
 async def current_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[str | None]:
     """Tell a tab that is shown again what the quote is now, or with 304 that it is still what the tab was told last."""
-    quote = session.get("quote", DEFAULT_QUOTE)
+    quote = session[QUOTE]
     etag = f'W/"{hashlib.sha256(quote.encode()).hexdigest()}"'
     if request.headers.get("if-none-match") == etag:
         return Response(None, status_code=304, headers={"ETag": etag})
@@ -44,16 +44,16 @@ async def current_quote(request: Request[Any, Any, Any], session: NamedDependenc
 async def update_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any]:
     """Store the quote that a script (text/plain) or htmx (the page's form) sends."""
     is_form = request.content_type[0] == "application/x-www-form-urlencoded"
-    session["quote"] = await read_quote(request)
+    session[QUOTE] = await read_quote(request)
     if is_form:
         return Template("fragments/saved.html")
-    return Response(session["quote"], media_type=MediaType.TEXT)
+    return Response(session[QUOTE], media_type=MediaType.TEXT)
 
 
 @post("/session/quote/update")
 async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Redirect:
     """Store the quote that the page's form sends where there is no JavaScript."""
-    session["quote"] = await read_quote(request, "application/x-www-form-urlencoded")
+    session[QUOTE] = await read_quote(request, "application/x-www-form-urlencoded")
     return Redirect("/", status_code=303)
 
 
@@ -95,7 +95,7 @@ async def about_page() -> Template:
 @route("/health", http_method=PAGE)
 async def health(sessions: NamedDependency[SessionManager]) -> Response[str]:
     """Say whether the store answers, to those who watch the app. Raises StoreUnavailable, which becomes a 503."""
-    await sessions.ask(sessions.store.load("health"), limit=1.0)
+    await sessions.check(limit=1.0)
     return Response("OK\n", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
 
 
@@ -108,7 +108,7 @@ async def error_demo() -> Template:
 @route("/errors/{status:int}", http_method=PAGE)
 async def show_error(status: FromPath[int]) -> None:
     """Fail with this status, by the same exception as in earnest."""
-    causes = {code: cause for cause, code in STATUS_OF.items()} | {500: RuntimeError}
+    causes = {409: SessionEnded, 413: SessionTooLarge, 500: RuntimeError, 503: StoreUnavailable}
     raise causes[status]() if status in causes else HTTPException(status_code=status if status in MESSAGES else 404)
 
 

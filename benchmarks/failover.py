@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from app.sessions.session import digest
+from app.sessions.records import digest
 from benchmarks.common import machine
 from tests.redis_servers import RedisCluster
 from tests.support import TEXT, UPDATE, Server, shown_quote, token_of

@@ -87,7 +87,7 @@ async def client_with(
             client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
             await stack.enter_async_context(client)
             if values:
-                session = await sessions.start(None)
+                session = await sessions.start()
                 session.update(values)
                 await session.save()
                 assert session.cookie

@@ -1,20 +1,42 @@
 """Server-side sessions. This package imports nothing of the app around it: copy the folder to use it elsewhere.
 
-Start reading with `session.py`; `store.py` says what a store has to do.
+It needs msgspec. `litestar.SessionPlugin` attaches it to a Litestar app, `middleware.SessionMiddleware` to any other
+ASGI app. Start reading with `middleware.py`, and follow a request down: `manager.py`, `session.py`, `values.py`,
+`record.py`, `request_store.py`; `store.py` says what a store has to do.
 """
 
-from .manager import Reason, SessionManager
-from .session import InvalidValue, Session, SessionEnded, SessionTooLarge, is_token
+from .errors import (
+    CrossOriginRefused,
+    InvalidValue,
+    PrefetchRefused,
+    SessionEnded,
+    SessionError,
+    SessionReadOnly,
+    SessionTooLarge,
+)
+from .events import Reason
+from .keys import Key
+from .manager import SessionManager
+from .middleware import SessionMiddleware
+from .session import Session
 from .store import Store, StoreUnavailable
+from .urls import BadStoreURL, open_store
 
 __all__ = [
+    "BadStoreURL",
+    "CrossOriginRefused",
     "InvalidValue",
+    "Key",
+    "PrefetchRefused",
     "Reason",
     "Session",
     "SessionEnded",
+    "SessionError",
     "SessionManager",
+    "SessionMiddleware",
+    "SessionReadOnly",
     "SessionTooLarge",
     "Store",
     "StoreUnavailable",
-    "is_token",
+    "open_store",
 ]

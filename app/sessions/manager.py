@@ -1,148 +1,146 @@
-"""What the sessions of an app have in common: the store and the lifetimes; and what operators do to them."""
+"""What the sessions of an app have in common, and what operators do to them."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
 
-from .record import Record
+from .events import EndEvents
+from .records import TOKEN, Lifetimes, OutageLog, Records, digest
 from .session import Session
-from .store import TIMEOUT, Store, StoreUnavailable
+from .store import Store, StoreUnavailable
 
-T = TypeVar("T")
-Reason = Literal["destroyed", "rotated", "expired"]
-
+MAX_CANDIDATES = 4  # cookies of the right name that are looked up for one request
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
-INCIDENT_PAUSE = 90.0  # seconds without a failure, after which the next one is a new incident
-SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which nobody else is served
-STRANGER_LOG_INTERVAL = 60.0  # seconds between two warnings about tokens that the store does not know
+SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which no request is served
+TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
 
 logger = logging.getLogger(__name__)
 
 
 class SessionManager:
-    """Starts sessions and knows their rules.
+    """Opens the sessions of the app that is called `name`. `lifetime` and `idle_timeout` are in seconds.
 
-    `lifetime` (seconds) counts from a session's creation and is never extended; `idle_timeout` (seconds, or None)
-    counts from its last request (ASVS 7.3.1, 7.3.2). `on_ended(session_ids, reason)` is awaited once for each
-    session that ends, in the process where it does; a sweep does not go on before it returns.
+    `events.listeners` hear of each session that ends.
     """
 
     def __init__(
-        self,
-        store: Store,
-        lifetime: int = 604_800,
-        idle_timeout: int | None = None,
-        on_ended: Callable[[list[str], Reason], Awaitable[None]] = lambda _ids, _reason: asyncio.sleep(0),
+        self, store: Store, *, name: str = "session", lifetime: int = 604_800, idle_timeout: int | None = None
     ) -> None:
         self.store = store
-        self.lifetime = lifetime
-        self.idle_timeout = idle_timeout
-        self.on_ended = on_ended
-        self._failed_at = float("-inf")
+        self.name = name
+        self.lifetimes = Lifetimes(lifetime, idle_timeout)
+        self.events = EndEvents()
+        self._outages = OutageLog()
         self._flushing = asyncio.Lock()
-        self._strangers = 0
-        self._strangers_logged_at = float("-inf")
+        self._unknown_tokens = 0
+        self._unknown_logged_at = float("-inf")
 
-    async def start(self, token: str | None) -> Session:
-        """Return the visitor's session: the stored one if the cookie's value is a token that the store knows."""
-        session = Session(self)
-        if token is not None:
-            await session.resume(token)
-        return session
+    async def start(self, *tokens: str) -> Session:
+        """Return the visitor's session: the first of these cookie values that the store knows decides.
 
-    def new_record(self, values: dict[str, Any]) -> Record:
-        """Return the record of a session that begins now."""
-        now = time.time()
-        return Record(now, now + self.lifetime, self.deadline(now + self.lifetime, now), values)
-
-    def deadline(self, expires_at: float, now: float) -> float:
-        """When a session ends that was used just now."""
-        return min(expires_at, now + self.idle_timeout) if self.idle_timeout else expires_at
-
-    def renewal_is_due(self, record: Record, now: float) -> bool:
-        """Whether the stored deadline is off by a tenth of the idle timeout: not every request should cost a write.
-
-        It is off, too, when the operator has changed the idle timeout.
+        Any other value counts as no session. If the store fails, every use of the session raises that failure.
         """
-        return abs(self.deadline(record.expires_at, now) - record.deadline) > (self.idle_timeout or 0) / 10
-
-    async def ask(self, operation: Coroutine[Any, Any, T], waited: float = 0.0, limit: float | None = None) -> T:
-        """Ask the store, for a request that has `waited` for it so many seconds already. Raises StoreUnavailable.
-
-        Nothing more is begun for who has waited for `TIMEOUT`, so no request waits for more than twice that; `limit`
-        (seconds) is for what should not take that long. An outage is one line in the log, however many requests it
-        hits, and however it flickers.
-        """
+        records = self._records()
+        candidates = list(dict.fromkeys(filter(TOKEN.fullmatch, tokens)))[:MAX_CANDIDATES]
         try:
-            if waited > TIMEOUT:
-                operation.close()
-                raise StoreUnavailable(f"it took {waited:.1f} s so far")
-            if limit is None:
-                return await operation
-            async with asyncio.timeout(limit):
-                return await operation
-        except (StoreUnavailable, OSError) as error:  # a TimeoutError is one, too
-            reason, now = str(error) or f"no answer within {limit or TIMEOUT} s", time.monotonic()
-            if now - self._failed_at > INCIDENT_PAUSE:
-                logger.error("The session store fails; what needs it gets 503 until it works: %s", reason)
-            self._failed_at = now
-            raise StoreUnavailable(reason) from error
-
-    def report_stranger(self, token_digest: str, kind: Literal["unknown", "malformed"]) -> None:
-        """Warn of a token that is none of ours: one expired with its session, or one that somebody made up.
-
-        A log that anyone can fill from outside is no log, so one line a minute has to do (ASVS 16.3.3).
-        """
-        self._strangers += 1
-        now = time.monotonic()
-        if now - self._strangers_logged_at >= STRANGER_LOG_INTERVAL:
-            logger.warning(
-                "A cookie held no token of ours (%s), SHA-256 %s (%d such)", kind, token_digest, self._strangers
-            )
-            self._strangers, self._strangers_logged_at = 0, now
-
-    # Operations, for people and for scripts
+            for token in candidates:
+                if stored := await records.find(digest(token)):
+                    return Session(self.name, records, self.events, stored, stored=stored.record.values)
+        except StoreUnavailable as failure:
+            return Session(self.name, records, self.events, failure=failure)
+        if tokens and not records.corrupt_id:
+            self._report_unknown_token((candidates or tokens)[0], "unknown" if candidates else "malformed")
+        return Session(self.name, records, self.events)
 
     async def find(self, session_id: str) -> Session:
-        """Return a session, whoever it belongs to. Raises LookupError if there is none with this id."""
-        session = Session(self)
-        if not await session.load(session_id):
-            raise LookupError(f"there is no session {session_id}")
-        return session
+        """Return a session as the store holds it now. Raises LookupError if none is alive, or StoreUnavailable."""
+        records = self._records()
+        if stored := await records.find(session_id):
+            values = stored.record.values
+            return Session(self.name, records, self.events, stored, has_visitor=False, stored=values)
+        raise LookupError(f"there is no session {session_id}")
+
+    def no_session(self, reason: str) -> Session:
+        """Return an empty session that is not `available`. A change raises an error with this reason."""
+        return Session(self.name, self._records(), self.events, read_only=reason, hidden=True)
+
+    @asynccontextmanager
+    async def edit(self, session_id: str) -> AsyncIterator[Session]:
+        """Change a stored session where no response will save it: in a background task, stream, WebSocket or script.
+
+            async with sessions.edit(session_id) as session:
+                session[CART] = {}
+
+        The changes are saved at the end of the block, and dropped if it raises. Raises LookupError if no such session
+        is alive, and whatever `Session.save` raises.
+        """
+        session = await self.find(session_id)
+        yield session
+        await session.commit()
+        session.read_only = "the block of sessions.edit has ended"
 
     async def destroy(self, session_id: str) -> None:
-        """End a session, whoever it belongs to. Raises LookupError if there is none with this id."""
+        """End a session. Raises LookupError if none with this id is alive, or StoreUnavailable."""
         await (await self.find(session_id)).destroy()
 
+    async def check(self, limit: float = 1.0) -> None:
+        """Raise StoreUnavailable unless the store answers within so many seconds."""
+        await self._records(limit).run(self.store.load, digest("health check"))
+
     async def count(self) -> int:
-        """Return how many sessions the store holds, those included that expired and were not removed yet."""
-        return await self.ask(self.store.count())
+        """Return how many sessions the store holds, including expired ones that were not removed yet."""
+        return await self._records().run(self.store.count)
 
     async def flush(self) -> int:
         """Remove the expired sessions, in batches between which requests are served; return how many.
 
-        While one call runs, another does nothing and returns 0. Several processes may flush at once: the store sees to
-        it that each session is removed, and reported, by one of them.
+        While one call runs, another does nothing and returns 0. Several processes may flush at once: the store makes
+        sure that each session is removed, and reported, by one of them.
         """
         if self._flushing.locked():
             return 0
         async with self._flushing:
             removed = 0
-            while batch := await self.ask(self.store.sweep(time.time(), SWEEP_BATCH)):
+            while batch := await self._records().run(self.store.sweep, time.time(), SWEEP_BATCH):
                 removed += len(batch)
-                await self.on_ended(batch, "expired")
+                for session_id in batch:
+                    self.events.announce(session_id, "expired")
                 await asyncio.sleep(0.01)
+                await self.events.wait(1.0)  # otherwise the events of a large sweep would pile up
             return removed
 
-    async def sweep_forever(self) -> None:
-        """Flush now and then, until cancelled. Whatever happens, it is tried again the next time."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweep in the background while the app runs; at the end let the listeners finish and close the store."""
+        sweeper = asyncio.create_task(self._sweep_forever())
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await self.events.stop()
+            await self.store.close()
+
+    async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
             try:
                 await self.flush()
             except StoreUnavailable:
-                pass  # `ask` has logged it
+                pass  # it is logged where it is noticed
             except Exception:
                 logger.exception("The sweep failed")
+
+    def _records(self, limit: float | None = None) -> Records:
+        return Records(self.store, self.lifetimes, self._outages, limit)
+
+    def _report_unknown_token(self, token: str, kind: Literal["unknown", "malformed"]) -> None:
+        """Log a cookie that is none of ours. Anyone can send bad cookies, so log at most one line a minute."""
+        self._unknown_tokens += 1
+        now = time.monotonic()
+        if now - self._unknown_logged_at >= TOKEN_LOG_INTERVAL:
+            message = "A cookie held no token of ours (%s), SHA-256 %s (%d since the last such line)"
+            logger.warning(message, kind, digest(token), self._unknown_tokens)
+            self._unknown_tokens, self._unknown_logged_at = 0, now

@@ -1,301 +1,227 @@
 """One visitor's session: what handlers read, change, rotate and destroy."""
 
-import hashlib
+import asyncio
 import logging
-import re
-import secrets
+import sys
 import time
-from collections.abc import Coroutine, Iterator, MutableMapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-import msgspec
-
-from .record import Record, is_json, same
+from .awaited import Call, report_calls, reported_unless_awaited
+from .errors import SessionEnded, SessionReadOnly
+from .events import EndEvents
+from .headers import set_cookie
+from .records import NOTHING, Records, Stored, Values
 from .store import StoreUnavailable
+from .values import IMMUTABLE, SessionValues, text_of
 
-if TYPE_CHECKING:
-    from .manager import SessionManager
+SAVE_BY_ID = "async with sessions.edit({id!r}) as session: session[{key!r}] = value"
 
-T = TypeVar("T")
-
-MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
-RENEWAL_TIMEOUT = 1.0  # seconds: nobody shall wait long for what can as well be done at the next request
-TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+Header = tuple[bytes, bytes]
 
 logger = logging.getLogger(__name__)
 
 
-class SessionEnded(Exception):
-    """The session was destroyed, rotated or expired while a request that wanted to change it was under way."""
-
-
-class SessionTooLarge(Exception):
-    """The session would take more than `MAX_RECORD_SIZE` bytes in the store."""
-
-
-class InvalidValue(TypeError):
-    """A value that JSON cannot hold was put into the session. The message names its key."""
-
-
-def is_token(text: str) -> bool:
-    """Whether a cookie's value could be one of our tokens at all."""
-    return TOKEN.fullmatch(text) is not None
-
-
-def digest(token: str) -> str:
-    """The id under which the store knows a token. Who reads the store or the logs cannot make a cookie of it."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-class Session(MutableMapping[str, Any]):
+@dataclass(eq=False, repr=False)
+class Session(SessionValues):
     """A dict of JSON values that belongs to one visitor and is kept in the store between requests.
 
-    Reading creates nothing: a visitor has a session from the first value that is stored in it. Changes are found by
-    value when the response is about to start, nested ones too, so there is no flag to set. They are merged by key into
-    what the store holds by then: two requests that change different keys both keep their change.
-
-    If the store failed when the session was to be loaded, every use of it raises that `StoreUnavailable`.
+    A visitor has a session once a value is stored in it; reading creates nothing. Changes are found by value and saved
+    when the response is about to start. They are merged by key into what the store holds by then, so two requests
+    that change different keys both keep their change.
     """
 
-    def __init__(self, manager: "SessionManager") -> None:
-        # The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie. None, as it
-        # nearly always is, means that the response must not mention the cookie.
-        self.cookie: tuple[str, int] | None = None
-        self.closed = False  # the hook sets it when the response begins
-        self._manager = manager
-        self._id: str | None = None  # None: nothing is stored
-        self._raw = b""  # what the store held when we last looked
-        self._record = Record(0, 0, 0, {})  # the same, decoded; its values are the live ones
-        self._corrupt_id: str | None = None
-        self._failure: StoreUnavailable | None = None
-        self._waited = 0.0  # seconds that this request has waited for the store
+    name: str
+    _records: Records
+    _events: EndEvents
+    _in_store: Stored | None = None  # None: nothing is stored
 
-    # What is in it
+    # The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie; None, as it nearly
+    # always is, for a response that must not mention the cookie:
+    cookie: tuple[str, int] | None = field(default=None, init=False)
+    # Whether the session's headers were sent:
+    response_started: bool = field(default=False, init=False)
+    # The exception for which changes were dropped:
+    rolled_back_for: BaseException | None = field(default=None, init=False)
+    # False if it was opened by its id, so that nobody can be told a new token:
+    has_visitor: bool = True
+    calls: list[Call] = field(default_factory=list, init=False)
 
-    @property
-    def _values(self) -> dict[str, Any]:
-        self._require_usable()
-        return self._record.values
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        """Raises `InvalidValue`, and changes nothing, if JSON cannot hold the key or the value."""
-        if not isinstance(key, str) or not is_json(key):
-            raise InvalidValue(f"session[{key!r}]: the key has to be a str")
-        _require_json(key, value)
-        self._require_open()
-        self._record.values[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        self._require_open()
-        del self._record.values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+    _to_destroy: Stored | None = field(default=None, init=False)  # what `end` leaves for the next save
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)  # for two tasks of one request
 
     def __repr__(self) -> str:
-        return f"<Session {self._id or 'not stored'}>"  # without its values, for reprs end up in logs
+        return f"<Session {self._in_store.id if self._in_store else 'not stored'}>"  # no values: reprs end up in logs
 
     # What is known about it
 
     @property
     def id(self) -> str | None:
         """The SHA-256 of the token in hex: safe to log, useless to steal. None while nothing is stored."""
-        self._require_usable()
-        return self._id
+        self._require_readable()
+        return self._in_store.id if self._in_store else None
 
     @property
     def created_at(self) -> float | None:
         """Unix time in seconds; None while nothing is stored."""
-        return self._record.created_at if self.id else None
+        return self._in_store.record.created_at if self.id and self._in_store else None
 
     @property
     def expires_at(self) -> float | None:
         """The end of the absolute lifetime, a Unix time in seconds; None while nothing is stored."""
-        return self._record.expires_at if self.id else None
+        return self._in_store.record.expires_at if self.id and self._in_store else None
 
     @property
     def remaining(self) -> float:
         """What is left of the absolute lifetime, in seconds; 0 while nothing is stored."""
-        return max(0.0, self._record.expires_at - time.time()) if self.id else 0.0
+        return max(0.0, (self.expires_at or 0.0) - time.time())
 
     # What happens to it, in the order of its life
 
-    async def resume(self, token: str) -> None:
-        """Load the session that belongs to the token. Anything but a living session's token counts as none."""
-        session_id = digest(token)
-        if not is_token(token):
-            self._manager.report_stranger(session_id, "malformed")
-            return
-        try:
-            if await self.load(session_id):
-                await self._renew()
-            elif not self._corrupt_id:
-                self._manager.report_stranger(session_id, "unknown")
-        except StoreUnavailable as failure:
-            self._failure = failure  # raised where the session is used: what needs no session works without the store
-
-    async def load(self, session_id: str) -> bool:
-        """Become the session with this id; False if there is none that is alive. Raises `StoreUnavailable`."""
-        raw = await self._ask(self._manager.store.load(session_id))
-        if raw is None:
-            return False
-        try:
-            record = Record.decode(raw)
-        except ValueError as error:
-            self._corrupt_id = session_id
-            logger.warning("Session %s is corrupt and counts as none: %s", session_id, error)
-            return False
-        if not record.is_alive(time.time()):
-            return False
-        self._id, self._raw, self._record = session_id, raw, record
-        return True
-
+    @reported_unless_awaited
     async def save(self) -> None:
-        """Store what was changed, in one atomic step. The hook calls it before the response starts.
+        """Store the changes now, in one atomic step. The middleware does that before the response starts.
 
-        Raises `SessionEnded`, `SessionTooLarge`, `InvalidValue` (for a nested value) or `StoreUnavailable`, and then
-        nothing was saved. Call it earlier only if you must: objects taken out of the session before are then strangers.
+        Call it to keep changes although the handler then raises. Raises `SessionEnded`, `SessionTooLarge`,
+        `InvalidValue` (for a nested value) or `StoreUnavailable`; after the last, the changes may be stored or not.
         """
-        changed, removed = self._changes()
-        if not changed and not removed:
-            return
-        if self._id is None:
-            if self._corrupt_id:
-                await self._ask(self._manager.store.delete(self._corrupt_id))
-            self._record = self._manager.new_record(self._record.values)
-            self._belong_to(await self._insert(_encode(self._record)))
-            return
-        while not await self._replace():
-            await self._rebase(changed, removed)
+        await self.commit()
 
+    async def commit(self) -> None:
+        """Do what `save` says, and what `end` has left to do."""
+        async with self._lock:
+            if self._to_destroy:
+                await self._destroy_now()
+            if not (changes := self._changes()):
+                return
+            if stored := self._in_store:
+                while (replaced := await self._records.replace(stored, changes)) is None:
+                    stored = await self._reload(stored, changes)
+                self._take_over(replaced, changes)
+                return
+            self._require_visitor()
+            self._belong_to(*await self._records.create({key: text for key, text in changes.items() if text}))
+            self._defaults = {key: text for key, text in self._defaults.items() if key not in changes}
+
+    @reported_unless_awaited
     async def rotate(self) -> None:
-        """Give the same data a new token; the old one is dead when this returns.
+        """Give the stored data a new token; the old one is dead when this returns.
 
-        Call it wherever a visitor gains or loses rights, at login above all: else whoever planted the old token would
-        gain them too (session fixation; ASVS 7.2.4). The lifetime is not extended. Without a session it does nothing,
-        since the first save makes a fresh token anyway.
+        Call it wherever a visitor gains or loses rights, above all at login. Otherwise an attacker who planted the
+        old token in the browser would gain them too (session fixation; ASVS 7.2.4). Changes that are not saved yet
+        are saved with the response. The lifetime is not extended. Without a stored session it does nothing, because
+        the first save makes a new token anyway.
 
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
         """
-        self._require_open()
-        while old_id := self._id:
-            await self._rebase(*self._changes())
-            # The copy first, under a token that nobody has yet: if we die in between, nothing is lost.
-            token = await self._insert(self._raw)
-            try:
-                was_same = await self._ask(self._manager.store.delete(old_id, self._raw))
-            except StoreUnavailable:
-                self._belong_to(token)  # nobody knows whether the old one is gone; this one is there
-                raise
-            if was_same:
-                self._belong_to(token)
-                await self._manager.on_ended([old_id], "rotated")
-                return
-            await self._ask(self._manager.store.delete(digest(token)))
+        self._require_writable()
+        self._require_visitor()
+        async with self._lock:
+            while old := self._in_store:
+                # The copy comes first, under a token that nobody has yet: a crash in between loses nothing.
+                new, token = await self._records.insert(old.text, old.record)
+                try:
+                    was_current = await self._records.delete(old.id, old.text)
+                except StoreUnavailable:
+                    self._belong_to(new, token)  # the old one may be gone; this one is there
+                    raise
+                if was_current:
+                    self._belong_to(new, token)
+                    self._events.announce(old.id, "rotated", new.id)
+                    return
+                await self._records.delete(new.id)
+                await self._reload(old, {})
 
+    @reported_unless_awaited
     async def destroy(self) -> None:
         """End the session in the store, at once; without one, do nothing. A write after it starts a new session.
 
-        It succeeds, too, if another request has ended the session meanwhile, a rotation included: then the data lives
-        on under a token that this request does not know. Raises `StoreUnavailable`, and then nothing is claimed.
+        Also succeeds if another request has ended the session meanwhile. If that was a rotation, the data lives on
+        under a token that this request does not know. Raises `StoreUnavailable`; then the session may have ended.
         """
-        self._require_open()
-        old_id = self._id
-        was_there = old_id is not None and await self._ask(self._manager.store.delete(old_id))
-        self._id, self._raw, self._record = None, b"", Record(0, 0, 0, {})
-        # If somebody else has ended it, the visitor's cookie may already be that of the next session: leave it.
-        if old_id and was_there:
-            self.cookie = ("", 0)
-            await self._manager.on_ended([old_id], "destroyed")
+        self.end()
+        async with self._lock:
+            await self._destroy_now()
+
+    def end(self) -> None:
+        """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
+        self._require_writable()
+        self._to_destroy = self._to_destroy or self._in_store
+        self._in_store = None
+        self._forget()
+
+    def rollback(self, error: BaseException | None = None) -> None:
+        """Drop all changes since the last save. After a failure of the store, be empty and not `available`.
+
+        The middleware calls it when an exception leaves a handler. Outside of Litestar, call it first in an exception
+        handler that changes the session.
+        """
+        self._objects, self._defaults = {}, {}
+        self.rolled_back_for = error or sys.exception()
+        if isinstance(error, StoreUnavailable):
+            self.failure = error
+        if self.failure:
+            self.hidden, self._in_store, self.stored = True, None, {}
+
+    def _require_visitor(self) -> None:
+        if not self.has_visitor:
+            raise SessionReadOnly("This session was opened by its id, so nobody can be told a new token.")
+
+    def report(self) -> None:
+        """Log what this request did to the session without effect. The middleware calls it at the end."""
+        report_calls(self.calls)
+        changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
+        texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
+        lost = {key for key, text in texts if text != self.stored.get(key, NOTHING)}
+        for key in lost | {key for key, value, text in self._detached if text_of(value) != text}:
+            remedy = SAVE_BY_ID.format(id=self.id, key=key)
+            logger.error("A change inside session[%r] came too late to be saved. Save it with: %s", key, remedy)
+
+    def finish_headers(self, headers: Iterable[Header], scope: Mapping[str, Any]) -> list[Header]:
+        """Return a response's headers with those of the session: no cache may keep it, and the cookie may change.
+
+        From then on the session is read-only.
+        """
+        self.response_started, self.read_only = True, "the response has started"
+        finished = [header for header in headers if header[0].lower() != b"cache-control"]
+        finished += [(b"cache-control", b"no-store"), (b"vary", b"Cookie")]
+        if self.cookie:
+            value, max_age = self.cookie
+            finished.append((b"set-cookie", set_cookie(self.name, value, max_age, secure=scope["scheme"] == "https")))
+        return finished
 
     # How it is done
 
-    def _require_usable(self) -> None:
-        if self._failure:
-            raise self._failure
+    async def _reload(self, stored: Stored, changes: Values) -> Stored:
+        """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
+        found = await self._records.find(stored.id)
+        if found is None:
+            self._in_store = None
+            self._forget()
+            raise SessionEnded
+        self._take_over(found, changes)
+        return found
 
-    def _require_open(self) -> None:
-        self._require_usable()
-        if self.closed:
-            raise RuntimeError("The response has begun, so the session can only be read: no change would be saved.")
+    def _take_over(self, stored: Stored, mine: Values) -> None:
+        """Go on from this state. Detach the objects that another request has changed, and this one has not."""
+        values = stored.record.values
+        for key in list(self._objects):
+            if key in mine:
+                self._defaults.pop(key, None)
+            elif values.get(key, NOTHING) != self.stored.get(key, NOTHING):
+                self._detach(key)
+        self._in_store, self.stored = stored, values
 
-    def _changes(self) -> tuple[dict[str, Any], set[str]]:
-        """What differs from what the store held: the keys with a new value, and those that are gone."""
-        before: dict[str, Any] = {}
-        if self._raw:
-            # Nearly every request ends here. A nested value that is not JSON is found below, where its key is known.
-            with suppress(TypeError, ValueError, RecursionError):
-                if self._record.encode() == self._raw:
-                    return {}, set()
-            before = Record.decode(self._raw).values
-        changed = {}
-        for key, value in self._record.values.items():
-            if key not in before or not same(before[key], value):
-                _require_json(key, value)
-                changed[key] = value
-        return changed, before.keys() - self._record.values.keys()
-
-    async def _insert(self, raw: bytes) -> str:
-        """Store a record under a new token: 32 bytes from the system's secure random source (ASVS 7.2.3)."""
-        token = secrets.token_urlsafe(32)
-        if not await self._ask(self._manager.store.create(digest(token), raw, self._record.deadline)):
-            raise StoreUnavailable("the store says that it has a session under a token that was just made")
-        self._raw = raw
-        return token
-
-    def _belong_to(self, token: str) -> None:
-        self._id = digest(token)
+    def _belong_to(self, stored: Stored, token: str) -> None:
+        self._in_store, self.stored = stored, stored.record.values
         self.cookie = (token, round(self.remaining))
 
-    async def _replace(self) -> bool:
-        """Write the live values, unless the store holds something else by now, or the session has expired."""
-        now = time.time()
-        if not (self._id and self._record.is_alive(now)):
-            return False
-        record = msgspec.structs.replace(self._record, deadline=self._manager.deadline(self._record.expires_at, now))
-        raw = _encode(record)
-        if not await self._ask(self._manager.store.replace(self._id, self._raw, raw, record.deadline)):
-            return False
-        self._raw, self._record = raw, record
-        return True
-
-    async def _rebase(self, changed: dict[str, Any], removed: set[str]) -> None:
-        """Look at what the store holds now, and make our changes to that. Raises SessionEnded if it holds nothing."""
-        if self._id is None or not await self.load(self._id):
-            raise SessionEnded
-        values = self._record.values
-        for key in removed:
-            values.pop(key, None)
-        values |= changed
-
-    async def _renew(self) -> None:
-        """Move the idle deadline, if it is due. Losing this to another request, or to a failure, does no harm."""
-        if self._manager.renewal_is_due(self._record, time.time()):
-            with suppress(StoreUnavailable, SessionTooLarge):  # if the store fails, the manager has logged it
-                await self._manager.ask(self._replace(), limit=RENEWAL_TIMEOUT)
-
-    async def _ask(self, operation: Coroutine[Any, Any, T]) -> T:
-        started = time.monotonic()
-        try:
-            return await self._manager.ask(operation, self._waited)
-        finally:
-            self._waited += time.monotonic() - started
-
-
-def _require_json(key: str, value: Any) -> None:
-    if not is_json(value):
-        raise InvalidValue(f"session[{key!r}]: JSON cannot hold this {type(value).__name__}, or would change it")
-
-
-def _encode(record: Record) -> bytes:
-    raw = record.encode()
-    if len(raw) > MAX_RECORD_SIZE:
-        raise SessionTooLarge(f"{len(raw)} bytes, of {MAX_RECORD_SIZE} at the most")
-    return raw
+    async def _destroy_now(self) -> None:
+        stored, self._to_destroy = self._to_destroy, None
+        if stored:
+            removed = await self._records.delete(stored.id)
+            # If another request has ended it, the cookie may already be that of the next session: leave it.
+            self.cookie = ("", 0) if removed else None
+            if removed:
+                self._events.announce(stored.id, "destroyed")

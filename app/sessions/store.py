@@ -12,6 +12,8 @@ TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has 
 class StoreUnavailable(Exception):
     """The store did not do what it was asked: it is gone, full, locked, read-only, or too slow."""
 
+    status_code = 503
+
 
 class Store(Protocol):
     """Five operations on records, and two for the people who run it.
@@ -28,10 +30,10 @@ class Store(Protocol):
     async def load(self, session_id: str) -> bytes | None:
         """Return the record, exactly as it was stored, or None."""
 
-    async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
+    async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         """Insert a record; False, and nothing changed, if the id is taken."""
 
-    async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
+    async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         """Put `new` in the place of `old` in one atomic step.
 
         False, and nothing changed, if the store now holds anything else under this id, or nothing. That one condition

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.sessions.session import digest
+from app.sessions.records import digest
 from app.settings import PROJECT
 from tests.support import BROWSER, FORM, TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of, wait_until
 

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from app.sessions import Session, SessionManager
-from tests.sessions.test_sessions import stored, values_of
+from tests.sessions.helpers import stored, values_of
 
 Clients = Callable[..., Awaitable[httpx.AsyncClient]]
 CHANGED_LATER: list[str] = []

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.sessions import SessionManager, StoreUnavailable
-from app.sessions.session import digest
+from app.sessions import SessionManager, StoreUnavailable, open_store
+from app.sessions.records import digest
 from app.sessions.sqlite import SQLiteStore
-from app.settings import PROJECT, open_store
-from tests.sessions.test_sessions import CountingStore, stored, values_of
+from app.settings import PROJECT
+from tests.sessions.helpers import CountingStore, stored, values_of
 
 IDLE = 1000
 

@@ -14,9 +14,9 @@ from litestar import Litestar
 from litestar.events import EventListener, listener
 
 from app.sessions import SessionManager, StoreUnavailable
-from app.sessions.session import digest
+from app.sessions.records import digest
 from app.settings import PROJECT
-from tests.sessions.test_sessions import stored, values_of
+from tests.sessions.helpers import stored, values_of
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from app.sessions import SessionManager, StoreUnavailable
+from app.sessions.records import digest
 from app.sessions.redis import MAX_BATCH, MAX_CONNECTIONS, RedisStore
-from app.sessions.session import digest
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer
-from tests.sessions.test_sessions import stored, values_of
+from tests.sessions.helpers import stored, values_of
 from tests.support import (
     BROWSER,
     FORM,

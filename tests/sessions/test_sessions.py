@@ -9,32 +9,8 @@ from typing import Any
 import pytest
 
 from app.sessions import InvalidValue, Session, SessionEnded, SessionManager, SessionTooLarge, StoreUnavailable
-from app.sessions.session import MAX_RECORD_SIZE, digest
-
-
-async def stored(sessions: SessionManager, **values: Any) -> str:
-    """Store a session with these values and return its token."""
-    session = await sessions.start(None)
-    session.update(values)
-    await session.save()
-    assert session.cookie
-    return session.cookie[0]
-
-
-async def values_of(sessions: SessionManager, token: str) -> dict[str, Any]:
-    return dict(await sessions.start(token))
-
-
-class CountingStore:
-    """Passes everything on to a real store and counts the calls: the round trips of rule 15."""
-
-    def __init__(self, store: Any) -> None:
-        self.store = store
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        self.calls.append(name)
-        return getattr(self.store, name)
+from app.sessions.records import MAX_RECORD_SIZE, digest
+from tests.sessions.helpers import CountingStore, stored, values_of
 
 
 @pytest.fixture
@@ -44,7 +20,7 @@ def calls(sessions: SessionManager) -> list[str]:
 
 
 async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:
-    session = await sessions.start(None)
+    session = await sessions.start()
     assert session.get("quote") is None
     assert "quote" not in session
     assert session.setdefault("list", []) == []
@@ -294,7 +270,7 @@ async def test_rule_9_an_expired_session_is_not_rotated(
 
 
 async def test_rule_9_without_a_session_there_is_nothing_to_rotate(sessions: SessionManager) -> None:
-    session = await sessions.start(None)
+    session = await sessions.start()
     await session.rotate()
     assert (session.cookie, await sessions.store.count()) == (None, 0)
 
@@ -363,7 +339,7 @@ async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list
         calls.clear()
         return number
 
-    session = await sessions.start(None)
+    session = await sessions.start()
     await session.save()
     assert trips() == 0, "a page view without a session"
     token = await stored(sessions, quote="a")
@@ -394,7 +370,7 @@ class Strange:
     ids=str,
 )
 async def test_rule_18_what_is_not_json_fails_where_it_is_assigned(sessions: SessionManager, value: Any) -> None:
-    session = await sessions.start(None)
+    session = await sessions.start()
     with pytest.raises(InvalidValue, match="'cart'"):
         session["cart"] = value
     assert dict(session) == {}
@@ -409,7 +385,7 @@ async def test_rule_18_every_json_value_comes_back_as_it_was(sessions: SessionMa
 
 
 async def test_rule_18_keys_are_strings(sessions: SessionManager) -> None:
-    session = await sessions.start(None)
+    session = await sessions.start()
     with pytest.raises(InvalidValue, match="key"):
         session[1] = "x"  # type: ignore[index]
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sessions import Session, SessionManager, Store
-from app.settings import open_store
+from app.sessions import Session, SessionManager, Store, open_store
 from tests.folder_store import FolderStore
 from tests.store_contract import StoreContract
 
@@ -26,7 +25,7 @@ class TestTheExample(StoreContract):
 
     async def test_sessions_work_on_it(self, store: Store) -> None:
         sessions = SessionManager(store)
-        session: Session = await sessions.start(None)
+        session: Session = await sessions.start()
         session["quote"] = "in a file"
         await session.save()
         assert session.cookie

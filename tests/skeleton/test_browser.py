@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from app.sessions.session import digest
+from app.sessions.records import digest
 from tests.sessions.test_faults import locked
 from tests.support import UPDATE, HeldRequest, Server, wait_until
 

@@ -113,7 +113,7 @@ def test_a_database_folder_that_cannot_be_written_stops_the_start(tmp_path: Path
     folder.mkdir(mode=0o500)
     tmp_path.chmod(0o755)
     program = (
-        "import os, sqlite3, sys; sys.path.insert(0, sys.argv[1]); from app.settings import open_store, BadSetting\n"
+        "import os, sqlite3, sys; sys.path.insert(0, sys.argv[1]); from app.sessions import open_store, BadSetting\n"
         "import app.sessions.sqlite\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may write everywhere
         "try: open_store(sys.argv[2])\n"

@@ -6,16 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
-from litestar.plugins import CLIPlugin
 
-from app.sessions import SessionManager, StoreUnavailable
-
-
-class SessionCommands(CLIPlugin):
-    """Takes the place of Litestar's own group of that name, which knows only Litestar's own sessions."""
-
-    def on_cli_init(self, cli: click.Group) -> None:
-        cli.add_command(sessions_group)
+from .manager import SessionManager
+from .store import StoreUnavailable
 
 
 @click.group("sessions")

@@ -1,0 +1,12 @@
+"""Checks that the packages which the app needs are installed. `main.py` imports it before anything else."""
+
+import sys
+from importlib.util import find_spec
+
+missing = [name for name in ("click", "jinja2", "litestar", "msgspec") if find_spec(name) is None]
+if missing:
+    sys.stderr.write(
+        f"Cannot start: {sys.executable} lacks {', '.join(missing)}. "
+        f"Try: {sys.executable} -m pip install -r requirements.txt\n"
+    )
+    sys.exit(3)  # see the end of main.py

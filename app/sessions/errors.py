@@ -1,0 +1,43 @@
+"""What can go wrong with a session. `status_code` is the HTTP status that fits; `store.py` has StoreUnavailable."""
+
+
+class SessionError(Exception):
+    """The session layer refuses a request, or cannot do what it asks for."""
+
+    status_code = 500
+
+
+class SessionEnded(SessionError):
+    """The session was destroyed, rotated or expired while a request that wanted to change it was under way."""
+
+    status_code = 409
+
+
+class SessionTooLarge(SessionError):
+    """The session would take more bytes in the store than `session.MAX_RECORD_SIZE`."""
+
+    status_code = 413
+
+
+class InvalidValue(TypeError):
+    """A value that JSON cannot hold was put into the session. The message names its path and the reason."""
+
+    status_code = 500
+
+
+class SessionReadOnly(RuntimeError):
+    """A change came where it could not be saved. The message says why, and what to do instead."""
+
+    status_code = 500
+
+
+class CrossOriginRefused(SessionError):
+    """Another site made the browser send this request."""
+
+    status_code = 403
+
+
+class PrefetchRefused(SessionError):
+    """The browser asked for a session's page before the visitor did. By then the copy could be out of date."""
+
+    status_code = 503

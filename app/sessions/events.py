@@ -1,0 +1,52 @@
+"""Tells listeners that a session has ended: once for each, in the process where it happens."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+Reason = Literal["destroyed", "rotated", "expired"]
+Listener = Callable[[str, Reason, str | None], Awaitable[None]]
+
+LISTENER_TIMEOUT = 10.0  # seconds; a listener with more to do starts a task of its own
+STOP_TIMEOUT = 2.0  # seconds that the stop of the app waits for listeners
+
+logger = logging.getLogger(__name__)
+
+
+class EndEvents:
+    """Runs each listener in a task of its own, so that one that fails, hangs or is cancelled harms nobody.
+
+    A listener is called with the id of the session, the reason, and the new id if the reason is "rotated".
+    """
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def announce(self, session_id: str, reason: Reason, new_id: str | None = None) -> None:
+        for listener in self.listeners:
+            task = asyncio.create_task(self._tell(listener, session_id, reason, new_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the listeners have heard everything, but not longer than this."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def stop(self) -> None:
+        """Give the listeners a moment to finish, then cancel them."""
+        await self.wait(STOP_TIMEOUT)
+        for task in self._tasks:
+            task.cancel()
+        await self.wait(STOP_TIMEOUT / 2)
+
+    async def _tell(self, listener: Listener, session_id: str, reason: Reason, new_id: str | None) -> None:
+        try:
+            async with asyncio.timeout(LISTENER_TIMEOUT):
+                await listener(session_id, reason, new_id)
+        except TimeoutError:
+            logger.error("A listener took longer than %s s and was cancelled: %r", LISTENER_TIMEOUT, listener)
+        except Exception:
+            logger.exception("A listener failed: %r", listener)

@@ -1,0 +1,51 @@
+"""What the headers of a request say to the session layer, and the cookie that a response sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+READ = {b"cookie", b"host", b"origin", b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded"}
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+SECURE = ("https", "wss")
+# With this prefix, a browser accepts the cookie from https only, and not from a subdomain (RFC 6265bis, 4.1.3.2).
+HOST_PREFIX = "__Host-"
+NO_VALUE = '""'  # of a cookie that the browser is to delete
+
+Headers = Mapping[bytes, list[str]]
+
+
+def read_headers(scope: Mapping[str, Any], name: str) -> Headers:
+    """Return the values of the headers in `READ`, in the order sent. Of the cookies, return the session's own.
+
+    `name` is that of the session layer.
+    """
+    found: dict[bytes, list[str]] = {header: [] for header in READ}
+    for header, value in scope["headers"]:
+        if header in READ:
+            found[header].append(value.decode("latin-1"))
+    prefix = f"{HOST_PREFIX if scope['scheme'] in SECURE else ''}{name}="
+    cookies = [pair.strip(" \t") for value in found[b"cookie"] for pair in value.split(";")]
+    found[b"cookie"] = [pair.removeprefix(prefix) for pair in cookies if pair.startswith(prefix)]
+    return found
+
+
+def is_cross_origin(scope: Mapping[str, Any], headers: Headers) -> bool:
+    """Whether another site makes the browser send this request, with the visitor's cookie.
+
+    The rules are those of Go 1.25's `http.CrossOriginProtection`. A client that sends neither header is not a browser,
+    and has no visitor's cookie to abuse. GETs pass, so never change state in a GET. Go also lets a WebSocket handshake
+    pass, because it is a GET. Here it is judged, because a socket can change state (cross-site WebSocket hijacking).
+    """
+    if scope.get("method") in SAFE_METHODS:
+        return False
+    site, origin, host = (next(iter(headers[name]), "") for name in (b"sec-fetch-site", b"origin", b"host"))
+    if site:
+        return site not in ("same-origin", "none")
+    return origin != "" and origin.partition("://")[2] != (host or None)
+
+
+def set_cookie(name: str, value: str, max_age: int, *, secure: bool) -> bytes:
+    """Return a Set-Cookie header. `max_age` is in seconds. An empty value with 0 deletes the cookie."""
+    pair = f"{HOST_PREFIX if secure else ''}{name}={value or NO_VALUE}"
+    attributes = f"HttpOnly; Max-Age={max_age}; Path=/; SameSite=lax{'; Secure' if secure else ''}"
+    return f"{pair}; {attributes}".encode("latin-1")

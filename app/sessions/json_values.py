@@ -1,0 +1,48 @@
+"""Says what is wrong with a value that JSON cannot hold."""
+
+import math
+from typing import Any
+
+from .errors import InvalidValue
+
+REMEDIES = {
+    "tuple": "; store a list",
+    "set": "; store a sorted list",
+    "datetime": "; store value.isoformat()",
+    "date": "; store value.isoformat()",
+    "bytes": "; store text",
+    "Decimal": "; store str(value)",
+    "UUID": "; store str(value)",
+}
+
+
+def invalid_value(key: str, value: Any) -> InvalidValue:
+    """Return the error for a value that does not come back from JSON as it was."""
+    path = f"session[{str(key)!r}]"
+    try:
+        problem = _problem(value, path)
+    except RecursionError:
+        problem = f"{path}: it contains itself, or is nested too deeply"
+    return InvalidValue(problem or f"{path}: JSON cannot hold this {type(value).__name__}, or would change it")
+
+
+def _problem(value: Any, path: str) -> str | None:
+    """Return path and reason of the first part of a value that is not JSON, or None if none is found."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{path}: {value} is not a JSON number"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return f"{path}: half of a surrogate pair is not a Unicode character"
+    if isinstance(value, list):
+        problems = (_problem(item, f"{path}[{index}]") for index, item in enumerate(value))
+        return next(filter(None, problems), None)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                return f"{path}: key {name!r} of a dict must be a string"
+            if problem := _problem(name, f"{path}, key {name!r}") or _problem(item, f"{path}[{name!r}]"):
+                return problem
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return None
+    kind = type(value).__name__
+    return f"{path}: JSON has no {kind}{REMEDIES.get(kind, '')}"

@@ -1,0 +1,46 @@
+"""Typed keys: each value of a session is declared once, by the part of the app that owns it."""
+
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from .json_values import invalid_value
+
+T = TypeVar("T")
+
+NO_DEFAULT: Final[Any] = object()
+
+
+class Key(str, Generic[T]):
+    """The name of a value in the session, with its type and default.
+
+        QUOTE = Key("quote", str, default="initial quote")
+        CART = Key("cart", dict[str, int], default={})
+
+        session[QUOTE] = "To be"  # a type checker reports session["qoute"] and session[QUOTE] = 5
+        session[CART]["tea"] = 1  # a changed default is stored
+
+    A key is its name: at run time `session["quote"]` is the same value, which is how templates read it. The type is
+    for type checkers. Reading an absent value of a key without a default raises `KeyError`.
+    """
+
+    value_type: type[T]
+    default_json: bytes | None  # None: the key has no default
+
+    def __new__(cls, name: str, value_type: type[T], *, default: T = NO_DEFAULT) -> "Key[T]":
+        """Raises `InvalidValue` if the default is not JSON."""
+        key = super().__new__(cls, name)
+        key.value_type = value_type
+        key.default_json = None if default is NO_DEFAULT else msgspec.json.encode(default)
+        if key.default_json is not None and msgspec.json.decode(key.default_json) != default:
+            raise invalid_value(name, default)
+        return key
+
+    def new_default(self) -> Any:
+        """Return a default that no other request shares. Raises `KeyError` if the key has none."""
+        if self.default_json is None:
+            raise KeyError(self)
+        return msgspec.json.decode(self.default_json)
+
+    def __repr__(self) -> str:
+        return f"Key({str(self)!r})"

@@ -1,0 +1,204 @@
+"""The session layer as one plugin for Litestar: `Litestar([...], plugins=[SessionPlugin("memory://")])`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from litestar import Litestar, Request, Response, WebSocket
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.exceptions.responses import create_exception_response
+from litestar.plugins import CLIPlugin, InitPlugin
+from litestar.types import ASGIApp as LitestarApp
+from litestar.types import Empty, EmptyType
+from litestar.types import Message as LitestarMessage
+from litestar.types import Scope as LitestarScope
+
+from .errors import InvalidValue, SessionError
+from .events import Reason
+from .headers import read_headers
+from .manager import SessionManager
+from .middleware import ASGIApp, Receive, Scope, Send, SessionMiddleware
+from .session import Session
+from .store import Store, StoreUnavailable
+from .urls import open_store
+
+if TYPE_CHECKING:
+    from click import Group
+
+T = TypeVar("T")
+
+EVENT = "session_destroyed"
+NO_SESSION = "no_session"  # the `opt` of a route, router or app that needs no session
+
+
+class SessionPlugin(InitPlugin, CLIPlugin):
+    """Attaches everything: middleware with cross-origin guard, sweeper, event, errors, templates and commands.
+
+    Handlers get `session: NamedDependency[Session]` and `sessions: NamedDependency[SessionManager]`; `request.session`
+    is the same session, if the request is annotated as `SessionRequest` also for type checkers. A route with
+    `no_session=True`, or in a router with `opt={"no_session": True}`, has none and costs no look into the store.
+
+    `store` is a store or its URL, see `urls.open_store`; `name` is that of the cookie (on https with `__Host-`).
+    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
+    """
+
+    def __init__(
+        self,
+        store: Store | str,
+        *,
+        name: str = "session",
+        lifetime: int = 604_800,
+        idle_timeout: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        if isinstance(store, str):
+            store = open_store(store, name=name, folder=folder)
+        self.sessions = SessionManager(store, name=name, lifetime=lifetime, idle_timeout=idle_timeout)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Raises ValueError if the app has such a plugin already, or a connection class that does not fit."""
+        if "sessions" in app_config.state:
+            raise ValueError("the session layer is attached twice: keep one SessionPlugin")
+        app_config.state["sessions"] = self.sessions
+        app_config.middleware.insert(0, self.middleware)
+        app_config.dependencies.setdefault("session", Provide(provide_session, sync_to_thread=False))
+        app_config.dependencies.setdefault("sessions", Provide(lambda: self.sessions, sync_to_thread=False))
+        app_config.request_class = fitting_class(app_config.request_class, SessionRequest)
+        app_config.websocket_class = fitting_class(app_config.websocket_class, SessionWebSocket)
+        app_config.after_exception.append(self.roll_back)
+        app_config.before_send.append(finish_error_page)
+        app_config.lifespan.append(self.lifespan)
+        if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no errors of its own
+            for error in (SessionError, StoreUnavailable):
+                app_config.exception_handlers.setdefault(error, plain_error)
+        if app_config.template_config:
+            from .templates import add_session_to_templates
+
+            add_session_to_templates(app_config.template_config.engine_instance)
+        return app_config
+
+    def middleware(self, app: LitestarApp) -> LitestarApp:
+        """Put the session layer around a route."""
+        middleware = SessionMiddleware(
+            cast("ASGIApp", app),
+            self.sessions,
+            error_response=send_error_response,
+            is_exempt=is_exempt,
+            host_finishes_errors=True,
+        )
+        return cast("LitestarApp", middleware)
+
+    def on_cli_init(self, cli: "Group") -> None:
+        from .commands import sessions_group
+
+        cli.add_command(sessions_group)  # takes the place of the group for Litestar's own sessions
+
+    @asynccontextmanager
+    async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
+        async def tell_listeners(session_id: str, reason: Reason, new_id: str | None) -> None:
+            listeners = app.event_emitter.listeners.get(EVENT, ())
+            calls = [each.fn(session_id=session_id, reason=reason, new_id=new_id) for each in listeners]
+            await asyncio.gather(*calls, return_exceptions=True)  # Litestar logs the exceptions
+
+        self.sessions.events.listeners.append(tell_listeners)
+        async with self.sessions.running():
+            yield
+        self.sessions.events.listeners.remove(tell_listeners)
+
+    async def roll_back(self, error: Exception, scope: LitestarScope) -> None:
+        """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
+        if "session" not in scope and scope["type"] == "http" and not is_exempt(cast("Scope", scope)):
+            session = await self.sessions.start(*read_headers(scope, self.sessions.name)[b"cookie"])
+            session.read_only = "no route matched this request"
+            scope["session"] = session
+        if isinstance(session := scope.get("session"), Session):
+            session.rollback(error)
+
+
+async def finish_error_page(message: LitestarMessage, scope: LitestarScope) -> None:
+    """Add the session's headers to a response that was made outside of the middleware, like that to a 404."""
+    session = scope.get("session")
+    if message["type"] == "http.response.start" and isinstance(session, Session) and not session.response_started:
+        message["headers"] = session.finish_headers(message["headers"], scope)
+
+
+async def send_error_response(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the app's own exception handlers."""
+    litestar_scope = cast("Any", scope)
+    handlers = scope["route_handler"].resolve_exception_handlers()
+    status = getattr(error, "status_code", 500)
+    candidates = [status, *type(error).__mro__] if isinstance(error, HTTPException) else type(error).__mro__
+    handler = next((handlers[each] for each in candidates if each in handlers), plain_error)
+    request: Request[Any, Any, Any] = scope["litestar_app"].request_class(litestar_scope)
+    response = handler(request, error)
+    await response.to_asgi_response(app=None, request=request)(litestar_scope, cast("Any", receive), cast("Any", send))
+
+
+def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer like Litestar does in an app without exception handlers."""
+    status = getattr(error, "status_code", 500)
+    detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
+    return create_exception_response(request, HTTPException(detail, status_code=status))
+
+
+def is_exempt(scope: Scope) -> bool:
+    """Whether the route has no session. An address without a route may have one, for its error page."""
+    return NO_SESSION in scope["route_handler"].opt if "route_handler" in scope else False
+
+
+def provide_session(scope: Any) -> Session:
+    """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
+    session = scope.get("session")
+    if isinstance(session, Session):
+        return session
+    sessions: SessionManager = scope["litestar_app"].state["sessions"]
+    return sessions.no_session("this route has no session, because of its no_session")
+
+
+class SessionConnection:
+    """Litestar's session API, on our sessions. Listed before a connection class, it replaces the stock methods."""
+
+    __slots__ = ()
+    scope: Any
+
+    @property
+    def session(self) -> Session:
+        """The same object as the parameter `session`."""
+        return provide_session(self.scope)
+
+    def set_session(self, value: Mapping[str, Any] | EmptyType) -> None:
+        """Replace the content of the session; after `clear_session` it begins a new one. Raises `InvalidValue`."""
+        if value is Empty:
+            self.clear_session()
+            return
+        if not isinstance(value, Mapping):
+            raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
+        session = self.session
+        session.clear()
+        session.update(value)  # type: ignore[arg-type]
+
+    def clear_session(self) -> None:
+        """End the session before the first byte of the response, even if the handler then raises."""
+        self.session.end()
+
+    def get_session_id(self) -> str | None:
+        """Return the id of the session, or None while nothing is stored."""
+        return self.session.id
+
+
+class SessionRequest(SessionConnection, Request[Any, Any, Any]):  # type: ignore[misc]
+    """The request of an app with a `SessionPlugin`."""
+
+
+class SessionWebSocket(SessionConnection, WebSocket[Any, Any, Any]):  # type: ignore[misc]
+    """The WebSocket of an app with a `SessionPlugin`: its session is read-only."""
+
+
+def fitting_class(chosen: type[Any] | None, ours: type[T]) -> type[T]:
+    if chosen is None or issubclass(chosen, ours):
+        return chosen or ours
+    raise ValueError(f"{chosen.__name__} must derive from app.sessions.litestar.{ours.__name__}")

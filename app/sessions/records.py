@@ -1,0 +1,203 @@
+"""Sessions as the store keeps them, and one request's way to them: the last layer above the store."""
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple, ParamSpec, TypeVar
+
+import msgspec
+
+from .errors import SessionTooLarge
+from .store import TIMEOUT, Store, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Year 9999 is the last that Python's dates know. The limit also keeps out infinity, which JSON cannot hold.
+Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
+Values = dict[str, msgspec.Raw]
+NOTHING = msgspec.Raw()  # in the changes to some values: this one is gone
+
+MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
+OUTAGE_PAUSE = 90.0  # seconds without a failure, after which the next failure is a new outage
+RENEWAL_TIMEOUT = 1.0  # seconds; a renewal that fails is made up for by the next request
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url; use fullmatch
+
+logger = logging.getLogger(__name__)
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One state of a session, stored as JSON. Instants are Unix times in seconds.
+
+    `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no
+    request comes: the same instant, or an earlier one where there is an idle timeout. Each of the `values` stays JSON
+    text until somebody reads it. `owner` (a user id) and `last_seen` are reserved (docs/decisions/7-owners.md).
+    """
+
+    created_at: Instant
+    expires_at: Instant
+    deadline: Instant
+    values: Values
+    owner: str | None = None
+    last_seen: Instant | None = None
+
+    def encode(self, previous: bytes = b"{}") -> bytes:
+        """Return the JSON text, with the fields of the `previous` text that this version does not know.
+
+        Raises `SessionTooLarge`.
+        """
+        fields = _fields.decode(previous)
+        unknown = {name: value for name, value in fields.items() if name not in self.__struct_fields__}
+        text = msgspec.json.encode({**unknown, **msgspec.structs.asdict(self)} if unknown else self)
+        if len(text) > MAX_RECORD_SIZE:
+            raise SessionTooLarge(f"{len(text):,} bytes, of at most {MAX_RECORD_SIZE:,}")
+        return text
+
+
+class Stored(NamedTuple):
+    """A session as the store last held it."""
+
+    id: str
+    text: bytes
+    record: Record
+
+
+def digest(token: str) -> str:
+    """Return the id under which the store knows a token: its SHA-256 in hex, which does not reveal the token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """`absolute` (seconds) counts from a session's creation and is never extended. `idle` (seconds, or None) counts
+    from its last request (ASVS 7.3.1, 7.3.2).
+    """
+
+    absolute: int = 604_800
+    idle: int | None = None
+
+
+@dataclass
+class OutageLog:
+    """Writes one line per outage, however many requests it hits and however it flickers."""
+
+    failed_at: float = float("-inf")
+
+    def report(self, reason: str) -> None:
+        now = time.monotonic()
+        if now - self.failed_at > OUTAGE_PAUSE:
+            logger.error("The session store fails; requests that need it get 503 until it works: %s", reason)
+        self.failed_at = now
+
+
+@dataclass
+class Records:
+    """Reads and writes records for one request. Every method raises `StoreUnavailable` if the store fails.
+
+    Nothing else knows a request's time budget, or whether the store is failing. A store limits each of its calls to
+    `TIMEOUT`. A request that has waited that long begins no further call, so it never waits longer than twice that.
+    `limit` (seconds) is for calls that must not take as long.
+    """
+
+    store: Store
+    lifetimes: Lifetimes
+    outages: OutageLog
+    limit: float | None = None
+    waited: float = field(default=0.0, init=False)  # seconds
+    corrupt_id: str | None = field(default=None, init=False)  # a record that counts as none; `create` removes it
+
+    async def find(self, session_id: str) -> Stored | None:
+        """Return the session with this id, with its idle deadline moved if that is due; None if none is alive."""
+        text = await self.run(self.store.load, session_id)
+        if text is None:
+            return None
+        try:
+            text.decode()  # values are decoded when they are read, but a record that is not UTF-8 is corrupt as a whole
+            record = _decoder.decode(text)
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            self.corrupt_id = session_id
+            logger.warning("Session %s is corrupt and counts as none: %s", session_id, error)
+            return None
+        now = time.time()
+        if now >= record.deadline:
+            return None
+        stored = Stored(session_id, text, record)
+        # A deadline is moved once it is off by a tenth of the idle timeout, so that few requests cost a write. It is
+        # also off when the operator has changed the idle timeout.
+        if self.lifetimes.idle or record.deadline != record.expires_at:
+            overdue = abs(self._deadline(record.expires_at, now) - record.deadline)
+            if overdue > (self.lifetimes.idle or 0) / 10:
+                return await self._renew(stored)
+        return stored
+
+    async def create(self, values: Values) -> tuple[Stored, str]:
+        """Store a session that begins now. Return it, and its token."""
+        if self.corrupt_id:
+            await self.run(self.store.delete, self.corrupt_id)
+        now = time.time()
+        expires_at = now + self.lifetimes.absolute
+        record = Record(now, expires_at, self._deadline(expires_at, now), values)
+        return await self.insert(record.encode(), record)
+
+    async def insert(self, text: bytes, record: Record) -> tuple[Stored, str]:
+        """Store a record under a new token: 32 bytes from the system's secure random source (ASVS 7.2.3)."""
+        token = secrets.token_urlsafe(32)
+        stored = Stored(digest(token), text, record)
+        if not await self.run(self.store.create, stored.id, text, record.deadline):
+            raise StoreUnavailable("it claims to hold a session under a token that was just made")
+        return stored, token
+
+    async def replace(self, old: Stored, changes: Values) -> Stored | None:
+        """Merge changes into a record. None if it has expired, or the store holds another one by now."""
+        now = time.time()
+        if now >= old.record.deadline:
+            return None
+        values = {key: text for key, text in {**old.record.values, **changes}.items() if text != NOTHING}
+        deadline = self._deadline(old.record.expires_at, now)
+        record = msgspec.structs.replace(old.record, values=values, deadline=deadline)
+        text = record.encode(old.text)
+        replaced = await self.run(self.store.replace, old.id, old.text, text, deadline)
+        return Stored(old.id, text, record) if replaced else None
+
+    async def delete(self, session_id: str, text: bytes | None = None) -> bool:
+        """Remove a session, or only if the store still holds this text. True if this call removed it."""
+        return await self.run(self.store.delete, session_id, text)
+
+    async def run(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the store within the time budget."""
+        started = time.monotonic()
+        try:
+            if self.waited > TIMEOUT:
+                raise StoreUnavailable(f"this request has already waited {self.waited:.1f} s for it")
+            if self.limit is None:
+                return await method(*args, **kwargs)
+            async with asyncio.timeout(self.limit):
+                return await method(*args, **kwargs)
+        except (StoreUnavailable, OSError) as error:  # a TimeoutError is an OSError
+            reason = str(error) or f"no answer within {self.limit or TIMEOUT} s"
+            self.outages.report(reason)
+            raise StoreUnavailable(reason) from error
+        finally:
+            self.waited += time.monotonic() - started
+
+    async def _renew(self, stored: Stored) -> Stored:
+        """Move the idle deadline. A renewal that is lost or fails does no harm."""
+        try:
+            return (
+                await Records(self.store, self.lifetimes, self.outages, RENEWAL_TIMEOUT).replace(stored, {}) or stored
+            )
+        except (StoreUnavailable, SessionTooLarge):
+            return stored
+
+    def _deadline(self, expires_at: float, now: float) -> float:
+        """Return when a session ends whose last request comes now."""
+        return min(expires_at, now + self.lifetimes.idle) if self.lifetimes.idle else expires_at
+
+
+_decoder = msgspec.json.Decoder(Record)
+_fields = msgspec.json.Decoder(Values)

@@ -1,0 +1,58 @@
+"""Opens the store that a URL names. Each store's module is imported only if it is used, with what it depends on."""
+
+from pathlib import Path
+
+from .store import Store
+
+REDIS = ("redis://", "rediss://", "valkey://", "valkeys://", "redis+cluster://", "rediss+cluster://")
+POSTGRES = ("postgresql://", "postgres://")
+EXAMPLES = "sqlite:///var/sessions.sqlite3, redis://localhost:6379/0, postgresql://user@localhost/app, memory://"
+
+
+class BadStoreURL(ValueError):
+    """No store can be opened at this URL. The message says why and what to do, and shows no part of a password."""
+
+
+def open_store(url: str, *, name: str = "session", folder: Path | None = None) -> Store:
+    """Return the store at a URL. A relative SQLite path starts at `folder`.
+
+    `name` separates apps that share a store: keys in Redis start with `<name>:`; an SQL table is called `sessions` for
+    the name "session", otherwise `<name>_sessions`. Raises `BadStoreURL`.
+    """
+    scheme = url.partition("://")[0] + "://" if "://" in url else ""
+    try:
+        return _open(url, scheme, name, folder)
+    except ImportError as error:
+        reason, remedy = str(error), "Try: pip install -r requirements.txt"
+    except Exception as error:  # whatever a client library raises for an option
+        reason, remedy = str(error) or type(error).__name__, ""
+        if type(error) is ValueError and scheme != "sqlite://":
+            remedy = f"Good values: {EXAMPLES}"
+    shown = url if scheme in ("sqlite://", "memory://") else f"{scheme}..."  # others may hold a password
+    raise BadStoreURL(f"{shown}: {reason}. {remedy}".strip()) from None
+
+
+def _open(url: str, scheme: str, name: str, folder: Path | None) -> Store:
+    table = "sessions" if name == "session" else f"{name}_sessions"
+    if url == "memory://":
+        from .memory import MemoryStore
+
+        return MemoryStore()
+    if url.startswith("sqlite:///"):
+        from .sqlite import SQLiteStore
+
+        path = Path(url.removeprefix("sqlite:///"))
+        if not path.is_absolute() and folder is None:
+            raise ValueError("a relative path needs a folder to start at")
+        store = SQLiteStore((folder or Path()) / path, table)
+        store.verify()
+        return store
+    if scheme in REDIS:
+        from .redis import RedisStore
+
+        return RedisStore(url, f"{name}:")
+    if scheme in POSTGRES:
+        from .postgres import PostgresStore
+
+        return PostgresStore(url, table)
+    raise ValueError("it names no session store")

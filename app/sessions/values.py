@@ -1,0 +1,190 @@
+"""What is in a session: the half that is a dict. `session.py` has the other half, which talks to the store."""
+
+import logging
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, cast, overload
+
+import msgspec
+
+from .errors import InvalidValue, SessionReadOnly
+from .json_values import invalid_value
+from .keys import Key
+from .records import NOTHING, Values
+from .store import StoreUnavailable
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+IMMUTABLE = (str, int, float, bool, type(None))
+ABSENT: Final[Any] = object()
+NOT_JSON = msgspec.Raw(b"not JSON")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SessionValues(MutableMapping[Key[Any], Any]):
+    """A dict of JSON values. For type checkers its indexes are keys; at run time other strings work too.
+
+    A list or dict that was read or assigned belongs to the session: a change inside it is found by comparing its JSON
+    text with what the store holds, so there is no flag to set.
+    """
+
+    # As the store last held them:
+    stored: Values = field(default_factory=dict)
+    # What was assigned, and what was read and can change. ABSENT stands for a deleted value:
+    _objects: dict[str, Any] = field(default_factory=dict, init=False)
+    # Those of the objects that began as the default of their key:
+    _defaults: Values = field(default_factory=dict, init=False)
+    # Objects that the session does not save any more, with the text that they had then:
+    _detached: list[tuple[str, Any, msgspec.Raw]] = field(default_factory=list, init=False)
+
+    # Why the session cannot be changed; "" if it can:
+    read_only: str = ""
+    # What the store raised. Every use of the session raises it; if the session is hidden, only a change does:
+    failure: StoreUnavailable | None = None
+    # Whether the end of the request has to look for changes that came too late:
+    watched: bool = field(default=False, init=False)
+    # Whether the session is empty because there is none to show:
+    hidden: bool = False
+
+    @property
+    def available(self) -> bool:
+        """False where there is no session to show: on a route without one, and on the error page of a failed store.
+
+        The session is empty then, and says nothing about the visitor. Raises `StoreUnavailable` like any other use.
+        """
+        self._require_readable()
+        return not self.hidden
+
+    def __getitem__(self, key: Key[T]) -> T:
+        """Return the value, or the default of the key. Raises KeyError if there is neither."""
+        self._require_readable()
+        if key in self._objects:
+            value = self._objects[key]
+        elif key in self.stored:
+            value = self._decode(key)
+        else:
+            value = ABSENT
+        if value is not ABSENT:
+            return cast("T", value)
+        if not isinstance(key, Key):
+            raise KeyError(key)
+        default: T = key.new_default()
+        if not isinstance(default, IMMUTABLE):  # the caller may change it, and then it has to be stored
+            self._objects[str(key)], self._defaults[str(key)] = default, text_of(default)
+            self.watched = True
+        return default
+
+    def __setitem__(self, key: Key[T], value: T) -> None:
+        """Raises `InvalidValue`, and changes nothing, if the key is not a string or the value is not JSON."""
+        if not isinstance(key, Key) and not (isinstance(key, str) and is_json(key)):
+            raise InvalidValue(f"session[{key!r}]: the key must be a string")
+        if not is_json(value):
+            raise invalid_value(key, value)
+        if self.read_only or self.failure:
+            self._require_writable(key)
+        self._objects[str(key)] = value
+        self._defaults.pop(key, None)
+        self.watched = self.watched or not isinstance(value, IMMUTABLE)
+
+    def __delitem__(self, key: Key[Any]) -> None:
+        """Raises KeyError if there is no value, unless the key has a default."""
+        self._require_writable(key)
+        if key not in self and getattr(key, "default_json", None) is None:
+            raise KeyError(key)
+        self._objects[str(key)] = ABSENT
+        self._defaults.pop(key, None)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a value other than the untouched default of the key."""
+        self._require_readable()
+        if key in self._objects:
+            return text_of(self._objects[str(key)], self._defaults.get(str(key))) is not NOTHING
+        return key in self.stored
+
+    def __iter__(self) -> Iterator[Key[Any]]:
+        return iter([cast("Key[Any]", key) for key in {**self.stored, **self._objects} if key in self])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    @overload
+    def get(self, key: Key[T], /) -> T | None: ...
+    @overload
+    def get(self, key: Key[T], /, default: D) -> T | D: ...
+    def get(self, key: Key[Any], /, default: Any = None) -> Any:
+        """Return the value; without one, `default`; without that, the default of the key or None."""
+        return default if default is not None and key not in self else super().get(key)
+
+    def __reduce__(self) -> str:
+        raise TypeError("A session cannot be copied or pickled. Copy its values: copy.deepcopy(dict(session))")
+
+    # How it is done
+
+    def _changes(self) -> Values:
+        """Return the new text of each changed value, NOTHING for one that is gone. Raises `InvalidValue`."""
+        changes = {}
+        for key, value in self._objects.items():
+            text = text_of(value, self._defaults.get(key))
+            if text != self.stored.get(key, NOTHING):
+                if not isinstance(value, IMMUTABLE) and value is not ABSENT and not is_json(value):
+                    raise invalid_value(key, value)
+                changes[key] = text
+        return changes
+
+    def _forget(self) -> None:
+        """Become empty. Objects that were taken from the session are detached."""
+        for key in list(self._objects):
+            self._detach(key)
+        self.stored = {}
+
+    def _detach(self, key: str) -> None:
+        self._defaults.pop(key, None)
+        value = self._objects.pop(key)
+        self._detached.append((key, value, text_of(value)))
+
+    def _decode(self, key: str) -> Any:
+        try:
+            value = msgspec.json.decode(self.stored[key])
+        except msgspec.MsgspecError as error:  # a number out of range: Record.decode has found everything else
+            logger.warning("session[%r] is corrupt and counts as absent: %s", key, error)
+            self.stored = {name: text for name, text in self.stored.items() if name != key}
+            return ABSENT
+        if not isinstance(value, IMMUTABLE):
+            self._objects[str(key)] = value
+            self.watched = True
+        return value
+
+    def _require_readable(self) -> None:
+        if self.failure and not self.hidden:
+            raise self.failure
+
+    def _require_writable(self, key: str = "key") -> None:
+        if self.failure:
+            raise self.failure
+        if self.read_only:
+            raise SessionReadOnly(f"session[{str(key)!r}] cannot be changed: {self.read_only}")
+
+
+def text_of(value: Any, default: msgspec.Raw | None = None) -> msgspec.Raw:
+    """Return a value as JSON text; NOTHING if it is ABSENT or equal to the default.
+
+    What is not JSON gets a text that differs from every stored one.
+    """
+    if value is ABSENT:
+        return NOTHING
+    try:
+        text = msgspec.Raw(msgspec.json.encode(value))
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return NOT_JSON
+    return NOTHING if text == default else text
+
+
+def is_json(value: Any) -> bool:
+    """Whether a value comes back from JSON as it was. A tuple, a set, a date, NaN or a dict with int keys does not."""
+    try:
+        return bool(msgspec.json.decode(msgspec.json.encode(value)) == value)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return False
