@@ -12,16 +12,13 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.exceptions.responses import create_exception_response
 from litestar.plugins import CLIPlugin, InitPlugin
-from litestar.types import ASGIApp as LitestarApp
-from litestar.types import Empty, EmptyType
-from litestar.types import Message as LitestarMessage
-from litestar.types import Scope as LitestarScope
+from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
 from .errors import InvalidValue, SessionError
 from .events import Reason
 from .headers import read_headers
 from .manager import SessionManager
-from .middleware import ASGIApp, Receive, Scope, Send, SessionMiddleware
+from .middleware import SessionMiddleware
 from .session import Session
 from .store import Store, StoreUnavailable
 from .urls import open_store
@@ -38,11 +35,11 @@ NO_SESSION = "no_session"  # the `opt` of a route, router or app that needs no s
 class SessionPlugin(InitPlugin, CLIPlugin):
     """Attaches everything: middleware with cross-origin guard, sweeper, event, errors, templates and commands.
 
-    Handlers get `session: NamedDependency[Session]` and `sessions: NamedDependency[SessionManager]`; `request.session`
-    is the same session, if the request is annotated as `SessionRequest` also for type checkers. A route with
-    `no_session=True`, or in a router with `opt={"no_session": True}`, has none and costs no look into the store.
+    Handlers get `session: NamedDependency[Session]` and `sessions: NamedDependency[SessionManager]`. `request.session`
+    is the same session; for type checkers, annotate the request as `SessionRequest`. A route with `no_session=True`,
+    or in a router with `opt={"no_session": True}`, has no session and costs no look into the store.
 
-    `store` is a store or its URL, see `urls.open_store`; `name` is that of the cookie (on https with `__Host-`).
+    `store` is a store or its URL (see `urls.open_store`). `name` is that of the cookie (on https with `__Host-`).
     `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
     """
 
@@ -72,7 +69,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         app_config.after_exception.append(self.roll_back)
         app_config.before_send.append(finish_error_page)
         app_config.lifespan.append(self.lifespan)
-        if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no errors of its own
+        if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
             for error in (SessionError, StoreUnavailable):
                 app_config.exception_handlers.setdefault(error, plain_error)
         if app_config.template_config:
@@ -81,16 +78,13 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             add_session_to_templates(app_config.template_config.engine_instance)
         return app_config
 
-    def middleware(self, app: LitestarApp) -> LitestarApp:
+    def middleware(self, app: ASGIApp) -> ASGIApp:
         """Put the session layer around a route."""
-        middleware = SessionMiddleware(
-            cast("ASGIApp", app),
-            self.sessions,
-            error_response=send_error_response,
-            is_exempt=is_exempt,
-            host_finishes_errors=True,
+        inner: Any = app  # Litestar's types of scope and messages are more special than those of ASGI
+        middleware: Any = SessionMiddleware(
+            inner, self.sessions, error_response=send_error_response, is_exempt=is_exempt, host_finishes_errors=True
         )
-        return cast("LitestarApp", middleware)
+        return cast("ASGIApp", middleware)
 
     def on_cli_init(self, cli: "Group") -> None:
         from .commands import sessions_group
@@ -109,9 +103,9 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             yield
         self.sessions.events.listeners.remove(tell_listeners)
 
-    async def roll_back(self, error: Exception, scope: LitestarScope) -> None:
+    async def roll_back(self, error: Exception, scope: Scope) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
-        if "session" not in scope and scope["type"] == "http" and not is_exempt(cast("Scope", scope)):
+        if "session" not in scope and scope["type"] == "http" and not is_exempt(scope):
             session = await self.sessions.start(*read_headers(scope, self.sessions.name)[b"cookie"])
             session.read_only = "no route matched this request"
             scope["session"] = session
@@ -119,38 +113,37 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             session.rollback(error)
 
 
-async def finish_error_page(message: LitestarMessage, scope: LitestarScope) -> None:
+async def finish_error_page(message: Message, scope: Scope) -> None:
     """Add the session's headers to a response that was made outside of the middleware, like that to a 404."""
     session = scope.get("session")
     if message["type"] == "http.response.start" and isinstance(session, Session) and not session.response_started:
         message["headers"] = session.finish_headers(message["headers"], scope)
 
 
-async def send_error_response(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+async def send_error_response(error: Exception, scope: Any, receive: Any, send: Any) -> None:
     """Answer with the app's own exception handlers."""
-    litestar_scope = cast("Any", scope)
     handlers = scope["route_handler"].resolve_exception_handlers()
-    status = getattr(error, "status_code", 500)
-    candidates = [status, *type(error).__mro__] if isinstance(error, HTTPException) else type(error).__mro__
-    handler = next((handlers[each] for each in candidates if each in handlers), plain_error)
-    request: Request[Any, Any, Any] = scope["litestar_app"].request_class(litestar_scope)
-    response = handler(request, error)
-    await response.to_asgi_response(app=None, request=request)(litestar_scope, cast("Any", receive), cast("Any", send))
+    kinds = [getattr(error, "status_code", 500), *type(error).__mro__]
+    if not isinstance(error, HTTPException):
+        kinds = [*kinds[1:], 500]
+    handler = next((handlers[kind] for kind in kinds if kind in handlers), plain_error)
+    request: Request[Any, Any, Any] = scope["litestar_app"].request_class(scope, receive, send)
+    await handler(request, error).to_asgi_response(app=None, request=request)(scope, receive, send)
 
 
 def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer like Litestar does in an app without exception handlers."""
+    """Answer like Litestar in an app without exception handlers, but with the error's status."""
     status = getattr(error, "status_code", 500)
     detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
     return create_exception_response(request, HTTPException(detail, status_code=status))
 
 
-def is_exempt(scope: Scope) -> bool:
+def is_exempt(scope: Any) -> bool:
     """Whether the route has no session. An address without a route may have one, for its error page."""
-    return NO_SESSION in scope["route_handler"].opt if "route_handler" in scope else False
+    return "route_handler" in scope and NO_SESSION in scope["route_handler"].opt
 
 
-def provide_session(scope: Any) -> Session:
+def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
     session = scope.get("session")
     if isinstance(session, Session):
@@ -179,7 +172,7 @@ class SessionConnection:
             raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
         session = self.session
         session.clear()
-        session.update(value)  # type: ignore[arg-type]
+        session.update(cast("Any", value))
 
     def clear_session(self) -> None:
         """End the session before the first byte of the response, even if the handler then raises."""
@@ -195,7 +188,7 @@ class SessionRequest(SessionConnection, Request[Any, Any, Any]):  # type: ignore
 
 
 class SessionWebSocket(SessionConnection, WebSocket[Any, Any, Any]):  # type: ignore[misc]
-    """The WebSocket of an app with a `SessionPlugin`: its session is read-only."""
+    """The WebSocket of an app with a `SessionPlugin`. Its session is read-only."""
 
 
 def fitting_class(chosen: type[Any] | None, ours: type[T]) -> type[T]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from .events import EndEvents
-from .records import TOKEN, Lifetimes, OutageLog, Records, digest
+from .records import TOKEN, OutageLog, Records, digest
 from .session import Session
 from .store import Store, StoreUnavailable
 
@@ -31,7 +31,8 @@ class SessionManager:
     ) -> None:
         self.store = store
         self.name = name
-        self.lifetimes = Lifetimes(lifetime, idle_timeout)
+        self.lifetime = lifetime
+        self.idle_timeout = idle_timeout
         self.events = EndEvents()
         self._outages = OutageLog()
         self._flushing = asyncio.Lock()
@@ -48,7 +49,7 @@ class SessionManager:
         try:
             for token in candidates:
                 if stored := await records.find(digest(token)):
-                    return Session(self.name, records, self.events, stored, stored=stored.record.values)
+                    return Session(self.name, records, self.events, stored=stored)
         except StoreUnavailable as failure:
             return Session(self.name, records, self.events, failure=failure)
         if tokens and not records.corrupt_id:
@@ -58,10 +59,12 @@ class SessionManager:
     async def find(self, session_id: str) -> Session:
         """Return a session as the store holds it now. Raises LookupError if none is alive, or StoreUnavailable."""
         records = self._records()
-        if stored := await records.find(session_id):
-            values = stored.record.values
-            return Session(self.name, records, self.events, stored, has_visitor=False, stored=values)
-        raise LookupError(f"there is no session {session_id}")
+        stored = await records.find(session_id)
+        if stored is None:
+            raise LookupError(f"there is no session {session_id}")
+        session = Session(self.name, records, self.events, stored=stored)
+        session.has_visitor = False
+        return session
 
     def no_session(self, reason: str) -> Session:
         """Return an empty session that is not `available`. A change raises an error with this reason."""
@@ -115,7 +118,7 @@ class SessionManager:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sweep in the background while the app runs; at the end let the listeners finish and close the store."""
-        sweeper = asyncio.create_task(self._sweep_forever())
+        sweeper = asyncio.create_task(self.sweep_forever())
         try:
             yield
         finally:
@@ -123,7 +126,7 @@ class SessionManager:
             await self.events.stop()
             await self.store.close()
 
-    async def _sweep_forever(self) -> None:
+    async def sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
             try:
@@ -134,7 +137,7 @@ class SessionManager:
                 logger.exception("The sweep failed")
 
     def _records(self, limit: float | None = None) -> Records:
-        return Records(self.store, self.lifetimes, self._outages, limit)
+        return Records(self.store, self.lifetime, self.idle_timeout, self._outages, limit)
 
     def _report_unknown_token(self, token: str, kind: Literal["unknown", "malformed"]) -> None:
         """Log a cookie that is none of ours. Anyone can send bad cookies, so log at most one line a minute."""

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple, ParamSpec, TypeVar
 
@@ -67,19 +68,12 @@ class Stored(NamedTuple):
     record: Record
 
 
+NOT_STORED = Stored("", b"", Record(0, 0, 0, {}))
+
+
 def digest(token: str) -> str:
     """Return the id under which the store knows a token: its SHA-256 in hex, which does not reveal the token."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Lifetimes:
-    """`absolute` (seconds) counts from a session's creation and is never extended. `idle` (seconds, or None) counts
-    from its last request (ASVS 7.3.1, 7.3.2).
-    """
-
-    absolute: int = 604_800
-    idle: int | None = None
 
 
 @dataclass
@@ -105,7 +99,8 @@ class Records:
     """
 
     store: Store
-    lifetimes: Lifetimes
+    lifetime: int  # seconds, from a session's creation; never extended (ASVS 7.3.2)
+    idle_timeout: int | None  # seconds, from a session's last request (ASVS 7.3.1)
     outages: OutageLog
     limit: float | None = None
     waited: float = field(default=0.0, init=False)  # seconds
@@ -117,7 +112,9 @@ class Records:
         if text is None:
             return None
         try:
-            text.decode()  # values are decoded when they are read, but a record that is not UTF-8 is corrupt as a whole
+            msgspec.json.decode(
+                text
+            )  # a record is corrupt as a whole, although its values stay text until they are read
             record = _decoder.decode(text)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
             self.corrupt_id = session_id
@@ -129,9 +126,9 @@ class Records:
         stored = Stored(session_id, text, record)
         # A deadline is moved once it is off by a tenth of the idle timeout, so that few requests cost a write. It is
         # also off when the operator has changed the idle timeout.
-        if self.lifetimes.idle or record.deadline != record.expires_at:
+        if self.idle_timeout or record.deadline != record.expires_at:
             overdue = abs(self._deadline(record.expires_at, now) - record.deadline)
-            if overdue > (self.lifetimes.idle or 0) / 10:
+            if overdue > (self.idle_timeout or 0) / 10:
                 return await self._renew(stored)
         return stored
 
@@ -140,7 +137,7 @@ class Records:
         if self.corrupt_id:
             await self.run(self.store.delete, self.corrupt_id)
         now = time.time()
-        expires_at = now + self.lifetimes.absolute
+        expires_at = now + self.lifetime
         record = Record(now, expires_at, self._deadline(expires_at, now), values)
         return await self.insert(record.encode(), record)
 
@@ -187,16 +184,14 @@ class Records:
 
     async def _renew(self, stored: Stored) -> Stored:
         """Move the idle deadline. A renewal that is lost or fails does no harm."""
-        try:
-            return (
-                await Records(self.store, self.lifetimes, self.outages, RENEWAL_TIMEOUT).replace(stored, {}) or stored
-            )
-        except (StoreUnavailable, SessionTooLarge):
-            return stored
+        quick = Records(self.store, self.lifetime, self.idle_timeout, self.outages, RENEWAL_TIMEOUT)
+        with suppress(StoreUnavailable, SessionTooLarge):
+            return await quick.replace(stored, {}) or stored
+        return stored
 
     def _deadline(self, expires_at: float, now: float) -> float:
         """Return when a session ends whose last request comes now."""
-        return min(expires_at, now + self.lifetimes.idle) if self.lifetimes.idle else expires_at
+        return min(expires_at, now + self.idle_timeout) if self.idle_timeout else expires_at
 
 
 _decoder = msgspec.json.Decoder(Record)

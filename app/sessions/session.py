@@ -12,11 +12,9 @@ from .awaited import Call, report_calls, reported_unless_awaited
 from .errors import SessionEnded, SessionReadOnly
 from .events import EndEvents
 from .headers import set_cookie
-from .records import NOTHING, Records, Stored, Values
+from .records import NOT_STORED, NOTHING, Records, Stored, Values
 from .store import StoreUnavailable
 from .values import IMMUTABLE, SessionValues, text_of
-
-SAVE_BY_ID = "async with sessions.edit({id!r}) as session: session[{key!r}] = value"
 
 Header = tuple[bytes, bytes]
 
@@ -35,7 +33,6 @@ class Session(SessionValues):
     name: str
     _records: Records
     _events: EndEvents
-    _in_store: Stored | None = None  # None: nothing is stored
 
     # The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie; None, as it nearly
     # always is, for a response that must not mention the cookie:
@@ -48,11 +45,11 @@ class Session(SessionValues):
     has_visitor: bool = True
     calls: list[Call] = field(default_factory=list, init=False)
 
-    _to_destroy: Stored | None = field(default=None, init=False)  # what `end` leaves for the next save
+    _to_destroy: str = field(default="", init=False)  # the id of the session that `end` leaves to the next save
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)  # for two tasks of one request
 
     def __repr__(self) -> str:
-        return f"<Session {self._in_store.id if self._in_store else 'not stored'}>"  # no values: reprs end up in logs
+        return f"<Session {self.stored.id or 'not stored'}>"  # no values: reprs end up in logs
 
     # What is known about it
 
@@ -60,17 +57,17 @@ class Session(SessionValues):
     def id(self) -> str | None:
         """The SHA-256 of the token in hex: safe to log, useless to steal. None while nothing is stored."""
         self._require_readable()
-        return self._in_store.id if self._in_store else None
+        return self.stored.id or None
 
     @property
     def created_at(self) -> float | None:
         """Unix time in seconds; None while nothing is stored."""
-        return self._in_store.record.created_at if self.id and self._in_store else None
+        return self.stored.record.created_at if self.id else None
 
     @property
     def expires_at(self) -> float | None:
         """The end of the absolute lifetime, a Unix time in seconds; None while nothing is stored."""
-        return self._in_store.record.expires_at if self.id and self._in_store else None
+        return self.stored.record.expires_at if self.id else None
 
     @property
     def remaining(self) -> float:
@@ -86,6 +83,8 @@ class Session(SessionValues):
         Call it to keep changes although the handler then raises. Raises `SessionEnded`, `SessionTooLarge`,
         `InvalidValue` (for a nested value) or `StoreUnavailable`; after the last, the changes may be stored or not.
         """
+        if self.read_only and (changes := self._changes()):
+            self._require_writable(next(iter(changes)))
         await self.commit()
 
     async def commit(self) -> None:
@@ -95,12 +94,12 @@ class Session(SessionValues):
                 await self._destroy_now()
             if not (changes := self._changes()):
                 return
-            if stored := self._in_store:
+            if (stored := self.stored).id:
                 while (replaced := await self._records.replace(stored, changes)) is None:
                     stored = await self._reload(stored, changes)
                 self._take_over(replaced, changes)
                 return
-            self._require_visitor()
+            self._require_cookie()
             self._belong_to(*await self._records.create({key: text for key, text in changes.items() if text}))
             self._defaults = {key: text for key, text in self._defaults.items() if key not in changes}
 
@@ -116,9 +115,11 @@ class Session(SessionValues):
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
         """
         self._require_writable()
-        self._require_visitor()
+        self._require_cookie()
         async with self._lock:
-            while old := self._in_store:
+            while (old := self.stored).id:
+                if time.time() >= old.record.deadline:
+                    await self._reload(old, {})  # which raises SessionEnded
                 # The copy comes first, under a token that nobody has yet: a crash in between loses nothing.
                 new, token = await self._records.insert(old.text, old.record)
                 try:
@@ -147,8 +148,7 @@ class Session(SessionValues):
     def end(self) -> None:
         """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
         self._require_writable()
-        self._to_destroy = self._to_destroy or self._in_store
-        self._in_store = None
+        self._to_destroy = self._to_destroy or self.stored.id
         self._forget()
 
     def rollback(self, error: BaseException | None = None) -> None:
@@ -162,21 +162,16 @@ class Session(SessionValues):
         if isinstance(error, StoreUnavailable):
             self.failure = error
         if self.failure:
-            self.hidden, self._in_store, self.stored = True, None, {}
-
-    def _require_visitor(self) -> None:
-        if not self.has_visitor:
-            raise SessionReadOnly("This session was opened by its id, so nobody can be told a new token.")
+            self.hidden, self.stored = True, NOT_STORED
 
     def report(self) -> None:
         """Log what this request did to the session without effect. The middleware calls it at the end."""
         report_calls(self.calls)
         changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
         texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
-        lost = {key for key, text in texts if text != self.stored.get(key, NOTHING)}
+        lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
         for key in lost | {key for key, value, text in self._detached if text_of(value) != text}:
-            remedy = SAVE_BY_ID.format(id=self.id, key=key)
-            logger.error("A change inside session[%r] came too late to be saved. Save it with: %s", key, remedy)
+            logger.error("A change inside session[%r] came too late to be saved. %s", key, self._remedy(key))
 
     def finish_headers(self, headers: Iterable[Header], scope: Mapping[str, Any]) -> list[Header]:
         """Return a response's headers with those of the session: no cache may keep it, and the cookie may change.
@@ -193,11 +188,14 @@ class Session(SessionValues):
 
     # How it is done
 
+    def _require_cookie(self) -> None:
+        if not self.has_visitor:
+            raise SessionReadOnly("This session was opened by its id, so no browser can be told a new token.")
+
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
         """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
         found = await self._records.find(stored.id)
         if found is None:
-            self._in_store = None
             self._forget()
             raise SessionEnded
         self._take_over(found, changes)
@@ -209,19 +207,19 @@ class Session(SessionValues):
         for key in list(self._objects):
             if key in mine:
                 self._defaults.pop(key, None)
-            elif values.get(key, NOTHING) != self.stored.get(key, NOTHING):
+            elif values.get(key, NOTHING) != self.stored.record.values.get(key, NOTHING):
                 self._detach(key)
-        self._in_store, self.stored = stored, values
+        self.stored = stored
 
     def _belong_to(self, stored: Stored, token: str) -> None:
-        self._in_store, self.stored = stored, stored.record.values
+        self.stored = stored
         self.cookie = (token, round(self.remaining))
 
     async def _destroy_now(self) -> None:
-        stored, self._to_destroy = self._to_destroy, None
-        if stored:
-            removed = await self._records.delete(stored.id)
+        session_id, self._to_destroy = self._to_destroy, ""
+        if session_id:
+            removed = await self._records.delete(session_id)
             # If another request has ended it, the cookie may already be that of the next session: leave it.
             self.cookie = ("", 0) if removed else None
             if removed:
-                self._events.announce(stored.id, "destroyed")
+                self._events.announce(session_id, "destroyed")

@@ -1,6 +1,5 @@
 """What is in a session: the half that is a dict. `session.py` has the other half, which talks to the store."""
 
-import logging
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast, overload
@@ -10,7 +9,7 @@ import msgspec
 from .errors import InvalidValue, SessionReadOnly
 from .json_values import invalid_value
 from .keys import Key
-from .records import NOTHING, Values
+from .records import NOT_STORED, NOTHING, Stored, Values
 from .store import StoreUnavailable
 
 T = TypeVar("T")
@@ -19,8 +18,6 @@ D = TypeVar("D")
 IMMUTABLE = (str, int, float, bool, type(None))
 ABSENT: Final[Any] = object()
 NOT_JSON = msgspec.Raw(b"not JSON")
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -31,8 +28,8 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     text with what the store holds, so there is no flag to set.
     """
 
-    # As the store last held them:
-    stored: Values = field(default_factory=dict)
+    # What the store held when this request last looked:
+    stored: Stored = NOT_STORED
     # What was assigned, and what was read and can change. ABSENT stands for a deleted value:
     _objects: dict[str, Any] = field(default_factory=dict, init=False)
     # Those of the objects that began as the default of their key:
@@ -63,8 +60,11 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._require_readable()
         if key in self._objects:
             value = self._objects[key]
-        elif key in self.stored:
-            value = self._decode(key)
+        elif key in self.stored.record.values:
+            value = msgspec.json.decode(self.stored.record.values[key])
+            if not isinstance(value, IMMUTABLE):
+                self._objects[str(key)] = value
+                self.watched = True
         else:
             value = ABSENT
         if value is not ABSENT:
@@ -102,10 +102,11 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._require_readable()
         if key in self._objects:
             return text_of(self._objects[str(key)], self._defaults.get(str(key))) is not NOTHING
-        return key in self.stored
+        return key in self.stored.record.values
 
     def __iter__(self) -> Iterator[Key[Any]]:
-        return iter([cast("Key[Any]", key) for key in {**self.stored, **self._objects} if key in self])
+        self._require_readable()
+        return iter([cast("Key[Any]", key) for key in {**self.stored.record.values, **self._objects} if key in self])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -118,6 +119,11 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         """Return the value; without one, `default`; without that, the default of the key or None."""
         return default if default is not None and key not in self else super().get(key)
 
+    def clear(self) -> None:
+        """Delete all values, and keep the session and its token: `Session.destroy` ends it."""
+        self._require_writable()
+        super().clear()
+
     def __reduce__(self) -> str:
         raise TypeError("A session cannot be copied or pickled. Copy its values: copy.deepcopy(dict(session))")
 
@@ -128,7 +134,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         changes = {}
         for key, value in self._objects.items():
             text = text_of(value, self._defaults.get(key))
-            if text != self.stored.get(key, NOTHING):
+            if text != self.stored.record.values.get(key, NOTHING):
                 if not isinstance(value, IMMUTABLE) and value is not ABSENT and not is_json(value):
                     raise invalid_value(key, value)
                 changes[key] = text
@@ -138,24 +144,12 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         """Become empty. Objects that were taken from the session are detached."""
         for key in list(self._objects):
             self._detach(key)
-        self.stored = {}
+        self.stored = NOT_STORED
 
     def _detach(self, key: str) -> None:
         self._defaults.pop(key, None)
         value = self._objects.pop(key)
         self._detached.append((key, value, text_of(value)))
-
-    def _decode(self, key: str) -> Any:
-        try:
-            value = msgspec.json.decode(self.stored[key])
-        except msgspec.MsgspecError as error:  # a number out of range: Record.decode has found everything else
-            logger.warning("session[%r] is corrupt and counts as absent: %s", key, error)
-            self.stored = {name: text for name, text in self.stored.items() if name != key}
-            return ABSENT
-        if not isinstance(value, IMMUTABLE):
-            self._objects[str(key)] = value
-            self.watched = True
-        return value
 
     def _require_readable(self) -> None:
         if self.failure and not self.hidden:
@@ -165,7 +159,13 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         if self.failure:
             raise self.failure
         if self.read_only:
-            raise SessionReadOnly(f"session[{str(key)!r}] cannot be changed: {self.read_only}")
+            raise SessionReadOnly(f"session[{str(key)!r}] cannot be changed: {self.read_only}. {self._remedy(key)}")
+
+    def _remedy(self, key: str) -> str:
+        """Return how to save a value that comes too late."""
+        if not self.stored.id:
+            return "Change it earlier."
+        return f"Save it with: async with sessions.edit({self.stored.id!r}) as session: session[{str(key)!r}] = value"
 
 
 def text_of(value: Any, default: msgspec.Raw | None = None) -> msgspec.Raw:

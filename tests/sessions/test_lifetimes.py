@@ -168,17 +168,17 @@ async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once
 ) -> None:
     heard: list[tuple[str, str]] = []
 
-    async def hear(session_ids: list[str], reason: str) -> None:
-        heard.extend((session_id, reason) for session_id in session_ids)
+    async def hear(session_id: str, reason: str, _: str | None) -> None:
+        heard.append((session_id, reason))
 
-    sessions.on_ended = hear
+    sessions.events.listeners.append(hear)
     sessions.lifetime = 1
     short = [digest(await stored(sessions, n=n)) for n in range(250)]
     sessions.lifetime = 100
     living = await stored(sessions, quote="x")
     others = [SessionManager(open_store(store_url) if "sqlite" in store_url else sessions.store) for _ in range(3)]
     for other in others:
-        other.on_ended = sessions.on_ended
+        other.events.listeners.append(hear)
     await asyncio.sleep(1.2)
     removed = await asyncio.gather(*(manager.flush() for manager in (sessions, *others)))
     assert await sessions.store.count() == 1
@@ -200,12 +200,13 @@ from pathlib import Path
 from app.sessions import SessionManager
 from app.sessions.sqlite import SQLiteStore
 
-async def show(session_ids, reason):
-    print(*session_ids, sep="\\n")
+async def show(session_id, reason, new_id):
+    print(session_id)
 
 async def main():
     database, go = map(Path, sys.argv[1:])
-    sessions = SessionManager(SQLiteStore(database), on_ended=show)
+    sessions = SessionManager(SQLiteStore(database))
+    sessions.events.listeners.append(show)
     print("ready", file=sys.stderr, flush=True)
     while not go.exists():
         time.sleep(0.001)

@@ -25,7 +25,8 @@ def heard(app: Litestar) -> list[tuple[str, str]]:
     events: list[tuple[str, str]] = []
 
     @listener("session_destroyed")
-    async def hear(session_id: str, reason: str) -> None:
+    async def hear(session_id: str, reason: str, new_id: str | None) -> None:
+        assert (new_id is not None) == (reason == "rotated")
         events.append((session_id, reason))
 
     app.event_emitter.listeners["session_destroyed"].add(hear)
@@ -61,7 +62,7 @@ async def test_rule_16_a_listener_that_fails_harms_nobody(
     app: Litestar, sessions: SessionManager, heard: list[tuple[str, str]]
 ) -> None:
     @listener("session_destroyed")
-    async def fail(session_id: str, reason: str) -> None:
+    async def fail(session_id: str, reason: str, new_id: str | None) -> None:  # noqa: ARG001
         raise RuntimeError(session_id, reason)
 
     app.event_emitter.listeners["session_destroyed"].add(fail)

@@ -300,12 +300,13 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(redis: Re
     """The server did what it was asked, but nobody heard of it. To ask again would be answered "there is nothing"."""
     ended: list[str] = []
 
-    async def note(_: list[str], reason: str) -> None:
+    async def note(_: str, reason: str, _new_id: str | None) -> None:
         ended.append(reason)
 
     async with Proxy(redis.port) as proxy:
         store = RedisStore(proxy.url)
-        sessions = SessionManager(store, on_ended=note)
+        sessions = SessionManager(store)
+        sessions.events.listeners.append(note)
         token = await stored(sessions, quote="x")
         session = await sessions.start(token)
         proxy.lose_answer_to = b"EVAL" if what != "destroy" else b"DEL"
