@@ -11,7 +11,7 @@ from litestar.events import listener
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from app.errors import Refused, error_response
+from app.errors import UserFacingError, error_response
 from app.sessions import Reason, Session, SessionManager, is_token
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class CrossOriginGuard(ASGIMiddleware):
             else:
                 allowed = not origin or origin.partition("://")[2] == (headers.get("host") or None)
             if not allowed:
-                raise Refused(status_code=403, detail="This request came from another site and was refused.")
+                raise UserFacingError(status_code=403, detail="This request came from another site and was refused.")
         await next_app(scope, receive, send)
 
 
@@ -60,7 +60,7 @@ class SessionHook(ASGIMiddleware):
             self.warn_of_untrusted_proxy(http)
         if http["method"] == "GET" and any("prefetch" in purpose for purpose in values_of(http, b"sec-purpose")):
             # By the time the visitor follows the link, the copy may show what the session no longer holds.
-            raise Refused(status_code=503, detail="This page is not served ahead of time.")
+            raise UserFacingError(status_code=503, detail="This page is not served ahead of time.")
 
         # __Host- makes the browser refuse such a cookie from a subdomain or without https (RFC 6265bis, 4.1.3.2).
         name = "__Host-session" if secure else "session"

@@ -14,7 +14,7 @@ DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
 REDIS_SCHEMES = ("redis://", "rediss://", "valkey://", "valkeys://", "redis+cluster://", "rediss+cluster://")
 # At most ten years: beyond that lies a slip of the finger.
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
-GOOD_VALUES = {"SESSION_LIFETIME": "604800", "SESSION_IDLE_TIMEOUT": "1800", "DESTROY_DELAY": "3"}
+GOOD_VALUES = {"SESSION_LIFETIME": "604800", "SESSION_IDLE_TIMEOUT": "1800"}
 
 
 class BadSetting(ValueError):
@@ -27,7 +27,6 @@ class Settings(msgspec.Struct, frozen=True, rename="upper"):
     session_store: str = DEFAULT_STORE
     session_lifetime: Seconds = 604_800
     session_idle_timeout: Seconds | None = None
-    destroy_delay: Annotated[float, msgspec.Meta(ge=0, le=60)] = 3.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
