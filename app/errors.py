@@ -132,15 +132,17 @@ def _body_limit(request: Request[Any, Any, Any]) -> int | None:
     return limit if isinstance(limit, int) else None
 
 
-# What msgspec calls the types, and what people call them.
-WORDS = {
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "`str`": "text",
-    "`bool`": "true or false",
-    "`null`": "nothing",
-    "`array`": "a list",
-    "`object`": "named values",
+# What msgspec calls the types and limits, and what people call them.
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "named values",
+}
+LIMITS = {
     "of length >=": "with a length of at least",
     "of length <=": "with a length of at most",
     ">=": "of at least",
@@ -153,12 +155,17 @@ def _explain_validation(error: ValidationException) -> str:
     problems = []
     for problem in error.extra if isinstance(error.extra, list) else []:
         message, key = str(problem.get("message", "")), problem.get("key", "")
-        for technical, plain in WORDS.items():
-            message = message.replace(technical, plain)
         if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
             problems.append(f"The field {missing[1]} is missing.")
-        else:
-            problems.append(f"The value of {key} is not valid: {message[:1].lower()}{message[1:]}.")
+            continue
+        message = re.sub(r"`([^`]+)`", lambda types: _in_words(types[1]), message)
+        for technical, plain in LIMITS.items():
+            message = message.replace(technical, plain)
+        problems.append(f"The value of {key} is not valid: {message[:1].lower()}{message[1:]}.")
     if not problems and (missing := re.match(r"Missing required (\w+) parameter '(.*)' for path ", error.detail)):
         problems.append(f"The {missing[1]} parameter {missing[2]} is missing.")
     return " ".join(problems) or MESSAGES[400].message
+
+
+def _in_words(types: str) -> str:
+    return " or ".join(TYPES.get(name, name) for name in types.split(" | "))
