@@ -1,32 +1,66 @@
 """Every error becomes an answer here: a page, a fragment or plain text, whichever the client can show."""
 
 import logging
+import re
 from http.client import responses
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.response import Template
+from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+from app.sessions import CrossOriginRefused, PrefetchRefused, SessionEnded, SessionTooLarge, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-# What people read: what happened and whether they lost something, and what to do now.
-MESSAGES = {
-    400: ("The server did not understand this request. Nothing was saved.", "Check what you sent, then try again."),
-    403: ("This request came from another site. Nothing was saved.", "Open this site's own page and do it there."),
-    404: ("There is no page at this address.", "Check the address, or start from your quote."),
-    405: ("This address does not answer this kind of request.", "Use the links and buttons of the pages."),
-    409: ("Your session ended in the meantime, so nothing was saved.", "Save again to start a new session."),
-    413: ("This is too much at once. Nothing was saved.", "Shorten it and save again."),
-    415: ("The server does not take this kind of content. Nothing was saved.", "Send text/plain or a form, in UTF-8."),
-    500: ("Something went wrong on the server. Nothing was saved.", "Try again, or tell whoever runs this site."),
-    503: ("The server cannot reach your session right now. Nothing was saved.", "Try again in a few seconds."),
-}
 RETRY_AFTER = "5"  # seconds
 
 
-class Refused(HTTPException):
-    """An error whose `detail` was written for the person who reads the answer."""
+class Text(NamedTuple):
+    """What people read: what happened, and what to do now."""
+
+    message: str
+    remedy: str
+
+
+# Each text has to be true of every request that gets this status, so none mentions saving.
+MESSAGES = {
+    400: Text("The server did not understand this request.", "Check what you sent, then try again."),
+    403: Text("You are not allowed to do this.", "If you think you should be, log in and try again."),
+    404: Text("There is no page at this address.", "Check the address, or start from the first page."),
+    405: Text("This address does not answer this kind of request.", "Use the links and buttons of the pages."),
+    409: Text("This conflicts with something that changed in the meantime.", "Reload the page, then try again."),
+    413: Text("This is too much at once.", "Shorten it and send it again."),
+    415: Text("The server does not take this kind of content.", "Send text/plain or a form, in UTF-8."),
+    422: Text("The server cannot accept what was sent.", "Check what you sent, then try again."),
+    429: Text("These were too many requests in a short time.", "Wait a moment, then try again."),
+    500: Text(
+        "Something went wrong on the server.", "Try again. If it keeps happening, tell the people who run this site."
+    ),
+    503: Text("The server cannot answer this request right now.", "Try again in a few seconds."),
+}
+SESSION_MESSAGES: dict[type[Exception], Text] = {
+    CrossOriginRefused: Text("This request came from another site and was refused.", "Do it on this site's own page."),
+    PrefetchRefused: Text("This page is not served ahead of time.", "Follow the link to see it."),
+    SessionEnded: Text("Your session ended in the meantime.", "Start again from the page that you came from."),
+    SessionTooLarge: Text("This is more than a session can hold: 1 MiB in all.", MESSAGES[413].remedy),
+    StoreUnavailable: Text("The server cannot reach your session right now.", MESSAGES[503].remedy),
+}
+# The same for a form whose text comes back. After a 500 or 503 nobody knows whether the text was saved.
+UNKNOWN_OUTCOME = "What you sent may have been saved or not."
+FORM_MESSAGES = {
+    409: Text("Your session ended in the meantime, so this was not saved.", "Send it again to start a new session."),
+    500: Text(f"Something went wrong on the server. {UNKNOWN_OUTCOME}", "Try again in a moment."),
+    503: Text(f"The server cannot reach your session right now. {UNKNOWN_OUTCOME}", MESSAGES[503].remedy),
+}
+
+
+class UserFacingError(HTTPException):
+    """An error whose `detail` was written for the person who reads the answer.
+
+    raise UserFacingError(status_code=422, detail="The date has to be in the future.")
+    """
 
 
 def wants_fragment(request: Request[Any, Any, Any]) -> bool:
@@ -36,32 +70,101 @@ def wants_fragment(request: Request[Any, Any, Any]) -> bool:
 
 def wants_page(request: Request[Any, Any, Any]) -> bool:
     """Whether the client prefers HTML, as a browser does when it navigates and curl (`*/*`) does not."""
-    return request.accept.best_match(["text/plain", "text/html"]) == "text/html"
+    try:
+        return request.accept.best_match(["text/plain", "text/html"]) == "text/html"
+    except OverflowError:  # Litestar's parser, for q=1e999
+        return False
 
 
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer an error. No text of an exception is shown, unless it is one of ours and meant for that."""
-    status: int = getattr(error, "status_code", 500)
+    """Answer an error. The text of an exception is shown only if it was written for people."""
+    status = _status_of(error)
     if status >= 500 and status != 503:
         logger.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
+    # What `forms.py` has read: the page gives it back. Nothing is given back to a request that was not allowed.
+    submission = None if status == 403 else request.state.get("submission")
     title = responses.get(status, "Error")
-    message, remedy = MESSAGES.get(status, (title, ""))
-    if isinstance(error, Refused):
-        message = error.detail
-    text = f"{message} {remedy}".strip()
+    message, remedy = _explain(request, error, status, with_form=submission is not None)
 
     headers = {"Cache-Control": "no-store", "Vary": "Accept, HX-Request-Type"}
     headers |= (isinstance(error, HTTPException) and error.headers) or {}
     if status == 503:
         headers["Retry-After"] = RETRY_AFTER
 
+    text = f"{message} {remedy}".strip()
     if wants_fragment(request):
         return Template("fragments/error.html", context={"message": text}, status_code=status, headers=headers)
     if not wants_page(request):
         return Response(f"{text}\n", media_type=MediaType.TEXT, status_code=status, headers=headers)
-    if (quote := request.state.get("submitted_quote")) is not None:
-        # A form sent without JavaScript has replaced its page: give it back, with the text that was not saved.
-        context = {"quote": quote, "error": text}
-        return Template("quote.html", context=context, status_code=status, headers=headers)
-    context = {"status": status, "title": title, "message": message, "remedy": remedy}
+    context = {"status": status, "title": title, "message": message, "remedy": remedy, "submission": submission}
     return Template("error.html", context=context, status_code=status, headers=headers)
+
+
+def _status_of(error: Exception) -> int:
+    if _client_hung_up(error):
+        return 400
+    return getattr(error, "status_code", 500)
+
+
+def _client_hung_up(error: Exception) -> bool:
+    """Whether an upload broke off. Litestar reports that as an error of the server, which it is not."""
+    return isinstance(error, InternalServerException) and error.detail == "client disconnected prematurely"
+
+
+def _explain(request: Request[Any, Any, Any], error: Exception, status: int, with_form: bool) -> Text:
+    text = MESSAGES.get(status) or MESSAGES[500 if status >= 500 else 400]
+    if isinstance(error, UserFacingError):
+        return text._replace(message=error.detail)
+    if isinstance(error, ValidationException):
+        return text._replace(message=_explain_validation(error))
+    if type(error) in SESSION_MESSAGES or status == 500:
+        text = SESSION_MESSAGES.get(type(error), text)
+        return FORM_MESSAGES.get(status, text) if with_form else text
+    if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE and (limit := _body_limit(request)):
+        return text._replace(message=f"This is too much at once. The limit is {limit // 1024:,} KiB.")
+    return text
+
+
+def _body_limit(request: Request[Any, Any, Any]) -> int | None:
+    """Return the size (bytes) up to which this route reads a body."""
+    limit = getattr(request.route_handler, "resolve_request_max_body_size", lambda: None)()
+    return limit if isinstance(limit, int) else None
+
+
+# What msgspec calls the types and limits, and what people call them.
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "named values",
+}
+LIMITS = {
+    "of length >=": "with a length of at least",
+    "of length <=": "with a length of at most",
+    ">=": "of at least",
+    "<=": "of at most",
+}
+
+
+def _explain_validation(error: ValidationException) -> str:
+    """Say what is wrong where: "The value of number is not valid: expected a whole number of at least 1." """
+    problems = []
+    for problem in error.extra if isinstance(error.extra, list) else []:
+        message, key = str(problem.get("message", "")), problem.get("key", "")
+        if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
+            problems.append(f"The field {missing[1]} is missing.")
+            continue
+        message = re.sub(r"`([^`]+)`", lambda types: _in_words(types[1]), message)
+        for technical, plain in LIMITS.items():
+            message = message.replace(technical, plain)
+        problems.append(f"The value of {key} is not valid: {message[:1].lower()}{message[1:]}.")
+    if not problems and (missing := re.match(r"Missing required (\w+) parameter '(.*)' for path ", error.detail)):
+        problems.append(f"The {missing[1]} parameter {missing[2]} is missing.")
+    return " ".join(problems) or MESSAGES[400].message
+
+
+def _in_words(types: str) -> str:
+    return " or ".join(TYPES.get(name, name) for name in types.split(" | "))

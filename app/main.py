@@ -1,4 +1,4 @@
-"""Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`, then `routes.py`."""
+"""Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`."""
 
 import app.installed as _  # noqa: F401, I001 - comes first: it checks that the packages are there
 
@@ -8,22 +8,22 @@ import sys
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
-from litestar.config.compression import CompressionConfig
-from litestar.datastructures import CacheControlHeader
-from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
-from app import hooks, routes
+from app import hooks
+from app.error_pages import error_pages
 from app.errors import error_response
+from app.health import health
+from app.quote import create_router  # the demo
 from app.sessions import BadStoreURL
 from app.settings import PROJECT, BadSetting, Settings
+from app.static_files import compress_static_files, create_static_router
 
 STATIC = PROJECT / "static"
 TEMPLATES = PROJECT / "templates"
-MAX_BODY_SIZE = 512 * 1024  # bytes: enough for the longest quote, percent-encoded in a form
+MAX_BODY_SIZE = 512 * 1024  # bytes, of any request
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -41,35 +41,24 @@ def create_app(settings: Settings) -> Litestar:
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
-        engine.engine.globals |= {
-            "static": lambda name: f"{static_path}/{name}",
-            "destroy_delay": settings.destroy_delay,
-        }
+        engine.engine.globals["static"] = lambda name: f"{static_path}/{name}"
 
     app = Litestar(
         route_handlers=[
-            routes.pages,
-            routes.without_session,
-            create_static_files_router(
-                static_path,
-                [STATIC],
-                cache_control=CacheControlHeader(max_age=31_536_000, public=True, immutable=True),
-                opt={"no_session": True, "no_compression": False},
-            ),
+            health,
+            create_router(),  # the demo
+            create_static_router(static_path, STATIC),
         ],
         plugins=around_every_request,
-        dependencies={"settings": Provide(lambda: settings, sync_to_thread=False)},
         exception_handlers={HTTPException: error_response, Exception: error_response},
         template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
-        # Static files only. A page is small, and its head must not wait for the body; and what is compressed together
-        # with words that a stranger may choose can be guessed from its length (BREACH).
-        compression_config=CompressionConfig(backend="gzip", exclude_opt_key="no_compression"),
+        compression_config=compress_static_files(),
         opt={"no_compression": True},
         request_max_body_size=MAX_BODY_SIZE,
         openapi_config=None,
     )
     if app.debug:  # LITESTAR_DEBUG=1, never in production
-        app.register(routes.demo)
+        app.register(error_pages)
     return app
 
 

@@ -16,7 +16,6 @@ GOOD_VALUES = {
     "SESSION_NAME": "session",
     "SESSION_LIFETIME": "604800",
     "SESSION_IDLE_TIMEOUT": "1800",
-    "DESTROY_DELAY": "3",
 }
 
 
@@ -31,7 +30,6 @@ class Settings(msgspec.Struct, frozen=True, rename="upper"):
     session_name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,30}$")] = "session"
     session_lifetime: Seconds = 604_800
     session_idle_timeout: Seconds | None = None
-    destroy_delay: Annotated[float, msgspec.Meta(ge=0, le=60)] = 3.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

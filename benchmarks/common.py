@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from app.sessions.record import Record
+
 from app.sessions.records import digest
 from app.sessions.sqlite import SCHEMA
 from tests.redis_servers import RedisServer

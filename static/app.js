@@ -1,107 +1,289 @@
-// What htmx leaves to the page: say that the server is gone, keep the focus, lose no typed text, show nothing stale.
+// What htmx leaves to the page: say what went wrong, keep the focus, let the visitor's last navigation win, lose no
+// typed text, show nothing stale. Pages ask for the last two by attributes of a text field:
+//
+//   data-unsaved-guard         whoever leaves with unsaved text is asked first
+//   data-fresh="/address"      a tab that is shown again asks this address for the saved text
+//   data-fresh-name="quote"    what people call that text; "text" if left out
 
-const parts = (form) => [form?.querySelector(".result"), form?.querySelector("[role=alert]")];
+const make = (tag, properties, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
 
-document.addEventListener("htmx:config:request", (event) => {
-  const form = event.target.closest("form");
-  for (const part of parts(form)) part?.replaceChildren();
-  // A button that is disabled while it sends loses the focus; remember who had it.
+// A boosted link or form, Back or Forward: the answer is a whole page.
+const isNavigation = ({ request: { headers } }) => "HX-Boosted" in headers || isHistory({ request: { headers } });
+const isHistory = ({ request: { headers } }) => "HX-History-Restore-Request" in headers;
+
+// Errors
+
+const UNREACHABLE = "The server cannot be reached. Try again in a moment.";
+const TIMEOUT = "The server did not answer in time. It may have done what you asked for: look before you try again.";
+
+// The place of the form around the element, or the page's own.
+const findErrorPlace = (element) => {
+  const form = element.closest("form");
+  const places = (form ?? document).querySelectorAll(".error");
+  return [...places].find((place) => place.closest("form") === form);
+};
+
+const errorPlace = (element) => {
+  const found = findErrorPlace(element);
+  if (found) return found;
+  const place = make("div", { className: "error", role: "alert" });
+  (element.closest("form") ?? document.querySelector("main") ?? document.body).append(place);
+  return place;
+};
+
+document.addEventListener("htmx:config:request", ({ target, detail: { ctx } }) => {
+  if (isNavigation(ctx) || !ctx.sourceEvent?.isTrusted) return;
+  findErrorPlace(target)?.replaceChildren();
+  target.closest("form")?.querySelector(".result")?.replaceChildren();
+});
+
+// An error goes to an error place, even if the page has none, and even if htmx was to select a part of a whole page.
+const redirectError = (ctx, task) => {
+  task.target ??= errorPlace(ctx.sourceElement);
+  const texts = task.fragment.querySelectorAll("main .error > p");
+  if (!texts.length) return;
+  task.fragment.replaceChildren(...texts);
+  ctx.title = null;
+};
+
+// No answer at all: the network failed, or the time was up. Or the visitor is about to leave, which aborts requests:
+// wait for a moment to see that, since some engines report the failure first.
+document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+  setTimeout(() => {
+    const element = ctx?.sourceElement;
+    if (!element?.isConnected || leaving || (isNavigation(ctx) && ctx !== pageRequest)) return;
+    if (isHistory(ctx)) return leaveFor(ctx, () => location.reload());
+    // Follow the link as if it were not boosted, and the browser says what is the matter.
+    if (isNavigation(ctx) && element.matches("a")) return leaveFor(ctx, () => location.assign(element.href));
+    const place = errorPlace(element);
+    const timeout = ctx.request.signal.reason === "timeout";
+    place.textContent = timeout ? (place.dataset.timeout ?? TIMEOUT) : (place.dataset.unreachable ?? UNREACHABLE);
+  }, 100);
+});
+
+// Focus
+
+// A button that is disabled while it sends loses the focus: remember what had it.
+document.addEventListener("htmx:config:request", ({ target }) => {
+  const form = target.closest("form");
   if (form) form.focused = document.activeElement;
 });
 
-document.addEventListener("htmx:finally:request", (event) => {
-  const { focused } = event.target;
-  if (!focused) return;
-  // The button is enabled again right after this event. Whoever has moved on meanwhile is left alone.
+document.addEventListener("htmx:finally:request", ({ target: { focused } }) => {
+  // The button is enabled again right after this event. If the visitor has moved on meanwhile, leave the focus there.
   queueMicrotask(() => {
-    if (document.activeElement === document.body) focused.focus();
+    if (document.activeElement === document.body) focused?.focus();
   });
 });
 
-// No answer at all: the network failed, or the time was up.
-document.addEventListener("htmx:error", (event) => {
-  const alert = event.target.closest("form")?.querySelector("[role=alert]");
-  const reason = event.detail.ctx?.request.signal.reason;
-  if (alert) alert.textContent = reason === "timeout" ? alert.dataset.timeout : alert.dataset.unreachable;
-  // Behind a boosted link: follow it as if it were none, and the browser says what is the matter.
-  else if (event.target.matches("a[href]")) location.assign(event.target.href);
+// If the focused element was replaced, the page takes the focus. After a boosted link that replaces the announcement
+// of a load: a screen reader says the page's name, and the next Tab leads to its first link.
+let hadFocus;
+document.addEventListener("htmx:before:swap", () => {
+  hadFocus = document.activeElement !== document.body;
+});
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  if (document.activeElement !== document.body) return;
+  if (hadFocus || isNavigation(ctx)) document.querySelector("main")?.focus();
 });
 
-// A boosted link has replaced the page, and the focus went with it. Without a load that a screen reader would announce,
-// the new page says its name when it takes the focus; the next Tab leads to its first link.
-document.addEventListener("htmx:after:swap", (event) => {
-  if (event.detail.ctx.target === document.body && document.activeElement === document.body) {
-    document.querySelector("main").focus();
+// Navigation: the last one wins
+
+let pageRequest; // htmx's request for the page that the visitor wants to see
+let leaving = false; // the browser itself is loading another page
+
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  if (!isNavigation(ctx)) return;
+  pageRequest?.request.abort?.();
+  pageRequest = ctx;
+});
+
+// A download, or anything else that is not a page, is the browser's business.
+document.addEventListener("htmx:before:response", (event) => {
+  const { ctx } = event.detail;
+  const { headers, status } = ctx.response.raw;
+  const isAttachment = /^\s*attachment/i.test(headers.get("Content-Disposition"));
+  if (!isNavigation(ctx) || [204, 205, 304].includes(status)) return;
+  if (/^text\/html\b/i.test(headers.get("Content-Type")) && !isAttachment) return;
+  event.preventDefault();
+  if (ctx !== pageRequest) return;
+  if (ctx.request.method === "GET") {
+    ctx.request.abort?.();
+    leaveFor(ctx, () => location.assign(addressOf(ctx)));
+  } else {
+    // The request must not be sent twice.
+    const [, name] = headers.get("Content-Disposition")?.match(/filename="?([^";]+)/i) ?? [];
+    ctx.response.raw.blob().then((file) => {
+      const link = make("a", { href: URL.createObjectURL(file) });
+      if (isAttachment) link.download = name ?? "";
+      link.click();
+    });
   }
 });
 
-// Typed text. A textarea's `value` is what the visitor sees, its `defaultValue` what is saved, as far as this tab knows.
-// `data-unsaved` marks a text that the server has given back because it could not save it.
+document.addEventListener("htmx:before:swap", (event) => {
+  const { ctx, tasks } = event.detail;
+  const { status, redirected } = ctx.response.raw;
+  const task = tasks.find(({ type }) => type === "main");
+  if (!isNavigation(ctx)) {
+    if (status >= 400 && task) redirectError(ctx, task);
+    return;
+  }
+  if (ctx !== pageRequest || !mayReplacePage(ctx)) return event.preventDefault();
+  if (namesNewFiles(ctx.text) && (ctx.request.method === "GET" || redirected)) {
+    event.preventDefault();
+    return leaveFor(ctx, () => (isHistory(ctx) ? location.reload() : location.assign(addressOf(ctx))));
+  }
+  if (task) task.target = document.body; // an error page, too, is a page
+  if (status >= 400 && ctx.request.method !== "GET") ctx.push = "false"; // reload would send a GET there
+  if (isHistory(ctx)) position = history.state?.at ?? position;
+});
 
-const quote = () => document.getElementById("quote");
-const isUnsaved = (field) => field && (field.value !== field.defaultValue || "unsaved" in field.dataset);
-const mayLeave = () => !isUnsaved(quote()) || confirm("Your text is not saved. Leave without it?");
+// htmx ignores the <head> of an answer except for its title. A page with files of its own, or of a newer version of
+// the app, needs a full load.
+const filesOf = ({ head }) =>
+  [...head.querySelectorAll("script[src], link[rel=stylesheet]")].map((element) => element.src || element.href);
+const namesNewFiles = (text) => {
+  const loaded = filesOf(document);
+  return filesOf(new DOMParser().parseFromString(text, "text/html")).some((file) => !loaded.includes(file));
+};
+
+const addressOf = ({ request, response }) => {
+  const { pathname, search } = new URL(response.raw.url || request.action, location.href);
+  return pathname + search + (request.anchor ? `#${request.anchor}` : "");
+};
+
+// Each entry of the tab's history knows its position, so that a refused Back or Forward can be undone.
+
+let position = history.state?.at ?? history.length - 1;
+let returning = false;
+const stamp = () => history.replaceState({ ...history.state, at: position }, "");
+stamp();
+document.addEventListener("htmx:before:history:update", stamp); // htmx may have replaced the state
+document.addEventListener("htmx:after:swap", stamp);
+document.addEventListener("htmx:after:history:push", () => {
+  position += 1;
+  stamp();
+});
+document.addEventListener("htmx:before:history:restore", (event) => {
+  if (returning) event.preventDefault();
+  returning = false;
+});
+const undoTraversal = () => {
+  const distance = position - (history.state?.at ?? position);
+  returning = distance !== 0;
+  if (returning) history.go(distance);
+};
+
+// Unsaved text. A field's `value` is what the visitor sees, its `defaultValue` what is saved, as far as this tab knows.
+// `data-unsaved` marks a text that the server has given back because it was not saved.
+
+const all = (selector) => [...document.querySelectorAll(selector)];
+const isUnsaved = (field) => field.value !== field.defaultValue || "unsaved" in field.dataset;
+const unsavedFields = (form) => all("[data-unsaved-guard]").filter((field) => field.form !== form && isUnsaved(field));
+const unsavedText = (form) => unsavedFields(form).map((field) => field.value).join("\0"); // fields that `form` sends do not count
+
+// Ask before unsaved text is replaced: when the visitor sets out, and again if more was typed before the answer came.
+const mayReplacePage = (ctx) => {
+  const text = unsavedText(ctx.request.form ?? undefined);
+  if (!unsavedFields(ctx.request.form ?? undefined).length || text === ctx.givenUp) return true;
+  if (confirm("Your text is not saved. Leave without it?")) {
+    ctx.givenUp = text;
+    return true;
+  }
+  if (isHistory(ctx)) undoTraversal();
+  return false;
+};
+
+document.addEventListener("htmx:config:request", (event) => {
+  const { ctx } = event.detail;
+  if (isNavigation(ctx) && !mayReplacePage(ctx)) event.preventDefault();
+});
+
+let mayLeave; // the form whose text is being sent, or true if the visitor has been asked already
+const leaveFor = (ctx, load) => {
+  mayLeave = unsavedText(ctx.request.form ?? undefined) === (ctx.givenUp ?? "");
+  load();
+};
+window.addEventListener("submit", (event) => {
+  if (!event.defaultPrevented) mayLeave = event.target;
+});
+window.addEventListener("beforeunload", (event) => {
+  if (mayLeave !== true && unsavedFields(mayLeave || undefined).length) event.preventDefault();
+  mayLeave = undefined;
+  pageRequest?.request.abort?.();
+  leaving = true;
+  setTimeout(() => {
+    leaving = false; // the visitor stayed, or it was a download
+  }, 1000);
+});
 
 const noteSaved = (field, text) => {
   field.defaultValue = text;
   delete field.dataset.unsaved;
-  field.form.querySelector(".changed").hidden = true;
+  field.notice?.remove();
 };
 
-document.addEventListener("htmx:finally:request", (event) => {
-  const { request, response } = event.detail.ctx;
-  if (request.method === "PUT" && response?.status === 200) noteSaved(request.form.quote, request.body.get("quote"));
-});
-
-// Whoever closes the tab, reloads or follows a plain link with unsaved text is asked by the browser,
-window.addEventListener("beforeunload", (event) => {
-  if (isUnsaved(quote())) event.preventDefault();
-});
-// who follows a boosted link is asked by us,
-document.addEventListener("htmx:config:request", (event) => {
-  if (event.detail.ctx.request.headers["HX-Boosted"] && !mayLeave()) event.preventDefault();
-});
-// and so is who goes back to a boosted page. The browser has changed the address by then: put this page's own back.
-document.addEventListener("htmx:before:history:restore", (event) => {
-  if (mayLeave()) return;
-  event.preventDefault();
-  history.pushState({ htmx: true }, "", "/");
+document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+  const { request, response } = ctx;
+  if (request.method === "GET" || !request.form || !response?.raw.ok || isNavigation(ctx)) return;
+  const sent = [...request.form.elements].filter((field) => "unsavedGuard" in field.dataset && request.body.has(field.name));
+  if (sent.some((field) => field.dataset.fresh) && !navigator.cookieEnabled) {
+    request.form.querySelector(".result")?.replaceChildren();
+    errorPlace(request.form).textContent =
+      "Your browser refuses cookies, so the server cannot keep your text. Allow cookies for this site, then save again.";
+    return;
+  }
+  for (const field of sent) noteSaved(field, request.body.get(field.name));
 });
 
 // A tab that is shown again asks what is saved by now. Without an answer nothing is known, so nothing is said.
 
-let turn = 0; // an answer counts only if neither another question nor a request of htmx came after its question
-const nextTurn = () => ++turn;
-document.addEventListener("htmx:config:request", nextTurn);
-document.addEventListener("htmx:finally:request", nextTurn);
+let turn = 0; // an answer counts only if nothing was asked or sent after its question
+const countSave = ({ detail: { ctx } }) => {
+  if (ctx.request.method !== "GET") turn += 1;
+};
+document.addEventListener("htmx:config:request", countSave);
+document.addEventListener("htmx:finally:request", countSave);
 
-const askForQuote = async (field) => {
-  const mine = nextTurn();
-  const answer = await fetch("/session/quote", { headers: { "If-None-Match": field.etag ?? "" } });
+const refresh = async (field, mine) => {
+  const answer = await fetch(field.dataset.fresh, { headers: { "If-None-Match": field.etag ?? "" } });
   const saved = await answer.text();
-  if (answer.status !== 200 || mine !== turn) return;
+  if (answer.status !== 200 || mine !== turn || !field.isConnected) return;
   field.etag = answer.headers.get("ETag");
-  const [result] = parts(field.form);
+  const result = field.form?.querySelector(".result");
   if (!isUnsaved(field)) {
-    if (saved !== field.value) result.textContent = "Updated: it was changed elsewhere.";
+    if (saved !== field.value && result) result.textContent = "Updated: it was changed elsewhere.";
     field.value = saved;
   } else if (saved !== field.value && saved !== field.defaultValue) {
-    const notice = field.form.querySelector(".changed");
-    notice.querySelector("blockquote").textContent = saved;
-    notice.hidden = false;
-    result.replaceChildren();
-    return; // the visitor chooses
+    result?.replaceChildren();
+    return letVisitorChoose(field, saved);
   }
   noteSaved(field, saved);
 };
 
-document.addEventListener("click", ({ target }) => {
-  if (!target.matches(".changed button")) return;
-  const field = quote();
-  noteSaved(field, target.parentElement.querySelector("blockquote").textContent);
-  if (target.value === "show") field.value = field.defaultValue;
-  field.focus();
-});
+const letVisitorChoose = (field, saved) => {
+  const name = field.dataset.freshName ?? "text";
+  const choose = (value) => {
+    noteSaved(field, saved);
+    field.value = value;
+    field.focus();
+  };
+  field.notice?.remove();
+  field.notice = make(
+    "section",
+    { className: "changed", ariaLabel: `The saved ${name} has changed` },
+    make("p", { role: "alert" }, `Meanwhile the saved ${name} was changed to the one below. What you typed is still here, but not saved.`),
+    make("blockquote", {}, saved),
+    make("button", { type: "button", onclick: () => choose(field.value) }, "Keep mine"),
+    make("button", { type: "button", onclick: () => choose(saved) }, "Show the saved one"),
+  );
+  (field.form ?? field.parentElement).append(field.notice);
+};
 
 let away = document.hidden;
 const leave = () => {
@@ -110,9 +292,11 @@ const leave = () => {
 const comeBack = () => {
   if (!away || document.hidden) return;
   away = false;
-  document.body.dispatchEvent(new Event("shown-again")); // makes htmx fetch what the manage page shows
-  const field = quote();
-  if (field && !("unsaved" in field.dataset)) askForQuote(field).catch(() => {});
+  document.body.dispatchEvent(new Event("shown-again")); // for hx-trigger="shown-again from:body"
+  turn += 1;
+  for (const field of all("[data-fresh]")) {
+    if (!("unsaved" in field.dataset)) refresh(field, turn).catch(() => {});
+  }
 };
 document.addEventListener("visibilitychange", () => (document.hidden ? leave() : comeBack()));
 window.addEventListener("blur", leave);
@@ -121,11 +305,12 @@ window.addEventListener("focus", comeBack); // for windows side by side, which a
 // Back and Forward may show a page as it was left, without asking the server (bfcache; no-store does not prevent it).
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
-  quote()?.form.reset(); // who left unsaved text behind has been asked, and is not asked again
+  mayLeave = true; // unsaved text that was left behind has been asked about
   location.reload();
 });
 // Such a page is visible for a moment before it reloads: hide it when it is left.
 window.addEventListener("pagehide", () => {
+  leaving = true;
   document.documentElement.hidden = true;
 });
 

@@ -65,7 +65,7 @@ def sessions(app: Litestar) -> SessionManager:
 
 @pytest.fixture
 async def app(store_url: str) -> AsyncIterator[Litestar]:
-    app = create_app(Settings(session_store=store_url, destroy_delay=0))
+    app = create_app(Settings(session_store=store_url))
     async with app.lifespan():
         yield app
 

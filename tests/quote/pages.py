@@ -1,24 +1,24 @@
-"""Every state of every page, for the tests that look at all of them and for `scripts/screenshots.py`."""
+"""Every state of the demo's pages, for the tests that look at all of them and for `scripts/screenshots.py`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from playwright.sync_api import Page, expect
 
-from app.errors import MESSAGES
 from tests.sessions.test_faults import locked
-from tests.skeleton.test_browser import end_session_during_next_save, save
-from tests.support import Server
+from tests.skeleton.pages import State
+from tests.skeleton.sample import end_session_during_next_save, expect_status, save
+from tests.support import UPDATE, Server
 
 QUOTE = "We know what we are,\nbut know not what we may be."
 
-State = Callable[[Page, Server], Iterator[None]]
+FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
 STATES: dict[str, State] = {}
 
 
 def state(function: State) -> State:
     """Register a function that brings a page into a state and yields, as long as the page is in it.
 
-    The server needs LITESTAR_DEBUG=1 and a DESTROY_DELAY of some seconds, and keeps its sessions in SQLite.
+    The server needs a DESTROY_DELAY of some seconds, which it has by default, and keeps its sessions in SQLite.
     """
     STATES[function.__name__.replace("_", "-")] = function
     return function
@@ -27,7 +27,7 @@ def state(function: State) -> State:
 def saved(page: Page, text: str = QUOTE) -> None:
     page.goto("/")
     save(page, text)
-    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    expect_status(page, "Saved")
     page.mouse.move(0, 0)
 
 
@@ -76,7 +76,7 @@ def quote_saving(page: Page, server: Server) -> Iterator[None]:
 @state
 def quote_error(page: Page, server: Server) -> Iterator[None]:
     saved(page)
-    end_session_during_next_save(page, server)
+    end_session_during_next_save(page, server, UPDATE)
     save(page, f"{QUOTE}\n\nOphelia")
     expect(page.get_by_role("alert")).to_contain_text("Your session ended")
     yield
@@ -96,7 +96,7 @@ def quote_error_without_script(page: Page, _: Server) -> Iterator[None]:
     page.route("**/*.js", lambda route: route.abort())
     page.goto("/")
     save(page, "To be, or not to be? " * 4000)
-    expect(page.get_by_role("alert")).to_contain_text("too long")
+    expect(page.get_by_role("alert").first).to_contain_text("too long")
     yield
 
 
@@ -158,23 +158,3 @@ def manage_without_session(page: Page, _: Server) -> Iterator[None]:
 def about(page: Page, _: Server) -> Iterator[None]:
     page.goto("/about")
     yield
-
-
-@state
-def errors(page: Page, _: Server) -> Iterator[None]:
-    page.goto("/errors")
-    page.get_by_role("button", name="409").click()
-    expect(page.get_by_role("alert")).to_contain_text("Your session ended")
-    yield
-
-
-def error_page(status: int) -> State:
-    def show(page: Page, _: Server) -> Iterator[None]:
-        page.goto(f"/errors/{status}")
-        expect(page.get_by_role("heading")).to_contain_text(str(status))
-        yield
-
-    return show
-
-
-STATES |= {f"error-{status}": error_page(status) for status in MESSAGES}

@@ -3,7 +3,9 @@
 import httpx
 import pytest
 
-from tests.support import BROWSER, TEXT, UPDATE, Server, shown_quote
+from tests.skeleton import sample
+from tests.skeleton.sample import END, HOME, UPDATE
+from tests.support import BROWSER, TEXT, Server, shown_quote
 
 CSP = {
     "default-src 'none'",
@@ -16,11 +18,6 @@ CSP = {
     "base-uri 'none'",
     "frame-ancestors 'none'",
 }
-
-
-@pytest.fixture(scope="module")
-def store_kind() -> str:
-    return "sqlite"  # what is tested here is the same for every store
 
 
 def host(server: Server) -> str:
@@ -57,9 +54,9 @@ def test_unsafe_methods_are_judged_as_go_does(
     server: Server, client: httpx.Client, headers: dict[str, str], passes: bool, method: str
 ) -> None:
     headers = {name: value.replace("HOST", host(server)) for name, value in headers.items()}
-    path = {"PUT": UPDATE, "POST": "/session/destroy", "DELETE": "/session/destroy"}[method]
+    path = {"PUT": UPDATE, "POST": END, "DELETE": END}[method]
     response = client.request(method, path, headers=headers | (TEXT if method == "PUT" else {}))
-    expected = {"PUT": 200, "POST": 200, "DELETE": 405}[method]
+    expected = {"PUT": 200, "POST": 303, "DELETE": 405}[method]
     if method == "DELETE":
         passes = True  # there is no such route, so there is nothing to guard
     assert response.status_code == (expected if passes else 403)
@@ -69,19 +66,19 @@ def test_unsafe_methods_are_judged_as_go_does(
 
 
 def test_a_cross_site_request_changes_nothing(server: Server) -> None:
-    client = server.visitor("mine")
+    client = sample.visitor(server, "mine")
     evil = {"Sec-Fetch-Site": "cross-site"}
     assert client.put(UPDATE, content="evil", headers=TEXT | evil).status_code == 403
-    assert client.post(UPDATE, data={"quote": "evil"}, headers=evil).status_code == 403
-    assert client.post("/session/destroy", headers=evil).status_code == 403
-    assert shown_quote(client.get("/", headers=evil).text) == "mine", "links from elsewhere work"
+    assert client.post(UPDATE, data={"text": "evil"}, headers=evil).status_code == 403
+    assert client.post(END, headers=evil).status_code == 403
+    assert shown_quote(client.get(HOME, headers=evil).text) == "mine", "links from elsewhere work"
 
 
 def every_kind_of_response(client: httpx.Client) -> list[httpx.Response]:
-    static = client.get("/").text.partition('href="/static/')[2].partition('"')[0]
+    static = client.get(HOME).text.partition('href="/static/')[2].partition('"')[0]
     return [
-        client.get("/"),
-        client.get("/manage", headers=BROWSER),
+        client.get(HOME),
+        client.get("/sample/session", headers=BROWSER),
         client.get("/health"),
         client.get("/nope"),
         client.get(UPDATE),
@@ -90,9 +87,9 @@ def every_kind_of_response(client: httpx.Client) -> list[httpx.Response]:
         client.put(UPDATE, content=b"\xff", headers=TEXT),
         client.put(UPDATE, content=b"x" * 600_000, headers=TEXT),
         client.post(UPDATE, headers={"Sec-Fetch-Site": "cross-site"}),
-        client.post(UPDATE, data={"quote": "a"}),
-        client.post("/session/destroy"),
-        client.options("/"),
+        client.post(UPDATE, data={"text": "a"}),
+        client.post(END),
+        client.options(HOME),
     ]
 
 
@@ -115,13 +112,13 @@ def test_https_adds_hsts(client: httpx.Client) -> None:
 
 
 def test_no_page_holds_inline_code(client: httpx.Client) -> None:
-    for path in ("/", "/manage", "/about", "/nope"):
+    for path in (HOME, "/sample/session", "/sample/public", "/sample/two", "/errors", "/errors/409", "/nope"):
         page = client.get(path, headers=BROWSER).text
         for inline in ("<style", " style=", "<script>", " onclick=", "javascript:", "hx-on", "js:"):
             assert inline not in page
 
 
 def test_every_page_switches_preloading_off_on_its_body(client: httpx.Client) -> None:
-    for path in ("/", "/manage", "/about", "/nope"):
+    for path in (HOME, "/sample/session", "/sample/public", "/sample/two", "/errors", "/errors/409", "/nope"):
         page = client.get(path, headers=BROWSER).text
-        assert '<body hx-boost:inherited="true" hx-preload:inherited="false">' in page
+        assert '<body hx-boost:inherited="true" hx-preload:inherited="false"' in page

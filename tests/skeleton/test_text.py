@@ -5,14 +5,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support import BROWSER, HTMX, TEXT, UPDATE, Server, shown_quote
+from tests.skeleton import sample
+from tests.skeleton.sample import HOME, UPDATE
+from tests.support import BROWSER, HTMX, TEXT, Server, shown_quote
 
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
-
-
-@pytest.fixture(scope="module")
-def store_kind() -> str:
-    return "sqlite"  # what is tested here is the same for every store
 
 
 def with_lf(text: str) -> str:
@@ -21,7 +18,7 @@ def with_lf(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def reader(server: Server) -> httpx.Client:
-    return server.visitor("x")
+    return sample.visitor(server, "x")
 
 
 @pytest.mark.parametrize("way", ["text", "form", "post"])
@@ -40,8 +37,8 @@ def test_any_text_is_shown_as_it_was_saved(reader: httpx.Client, way: str, text:
         response = reader.put(UPDATE, content=text.encode(), headers=TEXT)
         assert response.content.decode() == with_lf(text)
     elif way == "form":
-        response = reader.put(UPDATE, data={"quote": text}, headers=HTMX)
+        response = reader.put(UPDATE, data={"text": text}, headers=HTMX)
     else:
-        response = reader.post(UPDATE, data={"quote": text}, headers=BROWSER)
+        response = reader.post(UPDATE, data={"text": text}, headers=BROWSER)
     assert response.status_code in (200, 303)
-    assert shown_quote(reader.get("/").text) == with_lf(text)
+    assert shown_quote(reader.get(HOME).text) == with_lf(text)

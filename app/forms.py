@@ -1,0 +1,111 @@
+"""Read the text that people send: one helper for every form.
+
+    COMMENT = Field("comment", label="Your comment", kind="textarea", max_size=10_000)
+    (comment,) = await read_form(request, COMMENT)
+
+What was read is recorded. If the request fails later, for whatever reason, the error page shows a form that holds the
+visitor's text and sends it again (`templates/error.html`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+from litestar import Request
+from litestar.exceptions import HTTPException
+
+from app.errors import UserFacingError
+
+URL_ENCODED = "application/x-www-form-urlencoded"
+PLAIN_TEXT = "text/plain"
+MAX_FIELDS = 100  # in one form, known or not
+
+
+@dataclass(frozen=True)
+class Field:
+    """A text field of a form. A password is read like any other text, but never recorded."""
+
+    name: str
+    label: str
+    max_size: int = 10_000  # bytes of UTF-8
+    kind: Literal["text", "textarea", "password", "hidden"] = "text"
+    default: str | None = None  # for a form without this field, such as an unticked checkbox; None: refuse the form
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was sent, for the error page to send again."""
+
+    method: str
+    action: str
+    fields: list[tuple[Field, str]]  # with "" for passwords
+    has_null: bool  # some text held U+0000, which is replaced by U+FFFD here
+
+
+async def read_form(request: Request[Any, Any, Any], *fields: Field) -> list[str]:
+    """Return the texts of these fields, in this order, with LF as line ending.
+
+    Raises HTTPException: 400 for what is not a form with exactly one valid text per field, and for an upload that
+    broke off; 413 for a text over its field's limit or a body over the app's limit; 415 for other media types.
+    """
+    return _check(request, fields, _parse(await _read_body(request, URL_ENCODED), fields))
+
+
+async def read_text(request: Request[Any, Any, Any], field: Field) -> str:
+    """Return the text of a `text/plain` body or, from a form, of this field. Raises the same as `read_form`."""
+    body = await _read_body(request, URL_ENCODED, PLAIN_TEXT)
+    is_form = request.content_type[0] == URL_ENCODED
+    (text,) = _check(request, (field,), _parse(body, (field,)) if is_form else [body])
+    return text
+
+
+async def _read_body(request: Request[Any, Any, Any], *accepted: str) -> str:
+    media_type, options = request.content_type
+    if media_type == "multipart/form-data":
+        raise UserFacingError(status_code=415, detail="This form does not take multipart/form-data.")
+    if media_type not in accepted or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise HTTPException(status_code=415)
+    try:
+        return (await request.body()).decode()
+    except UnicodeDecodeError:
+        raise UserFacingError(status_code=400, detail="The text is not valid UTF-8.") from None
+
+
+def _parse(body: str, fields: tuple[Field, ...]) -> list[str]:
+    try:
+        values = parse_qs(body, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError:
+        raise UserFacingError(status_code=400, detail="The form is not valid UTF-8.") from None
+    except ValueError:
+        raise UserFacingError(status_code=400, detail=f"The form has more than {MAX_FIELDS} fields.") from None
+    texts = []
+    for field in fields:
+        found = values.get(field.name, [] if field.default is None else [field.default])
+        if len(found) != 1:
+            raise UserFacingError(status_code=400, detail=f"The form needs one field named {field.name}.")
+        texts.append(found[0])
+    return texts
+
+
+def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: list[str]) -> list[str]:
+    """Record the texts, then refuse those that cannot be taken."""
+    texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
+    # One slash at the start: two would make it the address of another host.
+    action = "/" + request.scope["raw_path"].decode("latin-1").lstrip("/")
+    if query := request.scope["query_string"].decode("latin-1"):
+        action += f"?{query}"
+    shown = [(field, "" if field.kind == "password" else text) for field, text in zip(fields, texts, strict=True)]
+    request.state.submission = Submission(
+        method=request.method,
+        action=action,
+        fields=[(field, text.replace("\0", "\ufffd")) for field, text in shown],
+        has_null=any("\0" in text for _, text in shown),
+    )
+    for field, text in zip(fields, texts, strict=True):
+        if "\0" in text:
+            detail = f"“{field.label}” holds the character U+0000, which no page can show. It was not saved."
+            raise UserFacingError(status_code=400, detail=detail)
+        if (size := len(text.encode())) > field.max_size:
+            detail = f"“{field.label}” is too long: {size:,} bytes. The limit is {field.max_size:,}. It was not saved."
+            raise UserFacingError(status_code=413, detail=detail)
+    return texts

@@ -1,0 +1,120 @@
+"""The demo's pages and what can be done on them. One handler a route, in the order in which a visitor meets them."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import HttpMethod, MediaType, Request, Response, Router, post, put, route
+from litestar.di import NamedDependency, Provide
+from litestar.response import Redirect, Stream, Template
+
+from app.errors import wants_fragment, wants_page
+from app.forms import URL_ENCODED, Field, read_form, read_text
+from app.sessions import Key, Session, SessionManager
+
+from .settings import read_destroy_delay
+
+QUOTE = Key("quote", str, default="initial quote")
+QUOTE_FIELD = Field("quote", label="Text", kind="textarea", max_size=65_536)
+PAGE = [HttpMethod.GET, HttpMethod.HEAD]
+ABOUT_MAX_AGE = 60  # seconds; short, since the page names static files whose addresses change with the next version
+
+
+@route("/", http_method=PAGE)
+async def quote_page(session: NamedDependency[Session]) -> Template:
+    """Show the quote. Reading a session, or its absence, stores nothing."""
+    return Template("quote/quote.html", context={"quote": session[QUOTE]})
+
+
+@route("/session/quote", http_method=PAGE)
+async def current_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[str | None]:
+    """Tell a tab that is shown again what the quote is now, or with 304 that it is still what the tab was told last."""
+    quote = session[QUOTE]
+    etag = f'W/"{hashlib.sha256(quote.encode()).hexdigest()}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(None, status_code=304, headers={"ETag": etag})
+    return Response(quote, media_type=MediaType.TEXT, headers={"ETag": etag})
+
+
+@put("/session/quote/update")
+async def update_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any]:
+    """Store the quote that a script (text/plain) or htmx (the page's form) sends."""
+    session[QUOTE] = await read_text(request, QUOTE_FIELD)
+    if request.content_type[0] == URL_ENCODED:
+        return Template("fragments/saved.html")
+    return Response(session[QUOTE], media_type=MediaType.TEXT)
+
+
+@post("/session/quote/update")
+async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Redirect:
+    """Store the quote that the page's form sends where there is no JavaScript."""
+    (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
+    return Redirect("/", status_code=303)
+
+
+@route("/manage", http_method=PAGE)
+async def manage_page(
+    session: NamedDependency[Session], sessions: NamedDependency[SessionManager], destroy_delay: NamedDependency[float]
+) -> Template:
+    """Show the session to its owner: everything about it except the token."""
+    return Template(
+        "quote/manage.html",
+        context={
+            "exists": session.id is not None,
+            "id": session.id,
+            "created_at": _utc(session.created_at),
+            "expires_at": _utc(session.expires_at),
+            "store": type(sessions.store).__name__.removesuffix("Store"),
+            "destroy_delay": destroy_delay,
+        },
+    )
+
+
+@post("/session/destroy", status_code=200)
+async def destroy_session(
+    request: Request[Any, Any, Any], session: NamedDependency[Session], destroy_delay: NamedDependency[float]
+) -> Response[Any]:
+    """End the session at once, then be slow to say so. The delay stands for the slow part of a real logout."""
+    await session.destroy()
+    if wants_fragment(request):
+        body = slowly("<p>Done.</p>", destroy_delay)
+        return Stream(body, media_type=MediaType.HTML, headers={"HX-Trigger": "session-destroyed"})
+    if wants_page(request):
+        return Redirect("/manage", status_code=303)
+    return Stream(slowly("Session destroyed.", destroy_delay), media_type=MediaType.TEXT)
+
+
+@route("/about", http_method=PAGE, opt={"no_session": True})
+async def about_page() -> Template:
+    """Explain the demo, to everybody alike and without a session: such a page may be cached, and fetched ahead."""
+    return Template("quote/about.html", headers={"Cache-Control": f"public, max-age={ABOUT_MAX_AGE}"})
+
+
+def create_router(environment: Mapping[str, str] = os.environ) -> Router:
+    """Return the demo's routes. Raises BadSetting if DESTROY_DELAY cannot be used."""
+    destroy_delay = read_destroy_delay(environment)
+    return Router(
+        "/",
+        route_handlers=[
+            quote_page,
+            current_quote,
+            update_quote,
+            submit_quote,
+            manage_page,
+            destroy_session,
+            about_page,
+        ],
+        dependencies={"destroy_delay": Provide(lambda: destroy_delay, sync_to_thread=False)},
+    )
+
+
+async def slowly(text: str, seconds: float) -> AsyncIterator[str]:
+    await asyncio.sleep(seconds)
+    yield text
+
+
+def _utc(instant: float | None) -> datetime | None:
+    return None if instant is None else datetime.fromtimestamp(instant, UTC)

@@ -1,0 +1,100 @@
+"""The demo's pages in Chromium. What every page can do is tested with the skeleton."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from app.sessions.session import digest
+from tests.quote.pages import saved
+from tests.skeleton.sample import expect_status, expect_text, save, token_in
+from tests.support import Server, wait_until
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"), environment={"DESTROY_DELAY": "1"}).start()
+    yield server
+    server.close()
+    assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture
+def visit(browser: Browser, server: Server) -> Iterator[Visit]:
+    """Open the quote page as a new visitor. Nothing may be written to the browser's console."""
+    complaints: list[str] = []
+    pages: list[Page] = []
+
+    def visit(**options: object) -> Page:
+        page = browser.new_page(base_url=server.url, **options)  # type: ignore[arg-type]
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.set_default_timeout(10_000)
+        page.goto("/")
+        pages.append(page)
+        return page
+
+    yield visit
+    for page in pages:
+        page.close()
+    assert complaints == []
+
+
+def test_save_and_reload(visit: Visit) -> None:
+    page = visit()
+    expect_text(page, "initial quote")
+    save(page, "\nTo be,\nor not </textarea> 😀 ")
+    expect_status(page, "Saved")
+    page.reload()
+    expect_text(page, "\nTo be,\nor not </textarea> 😀 ")
+
+
+def test_destroy(visit: Visit) -> None:
+    page = visit()
+    saved(page, "x")
+    token = token_in(page)
+    page.get_by_role("link", name="Manage Session").click()
+    expect(page.get_by_text(digest(token)[:12])).to_be_visible()
+    button = page.get_by_role("button", name="Destroy")
+    button.click()
+    expect(button).to_be_disabled()
+    expect_status(page, "Destroying session…")
+    wait_until(lambda: page.context.cookies() == [])
+    expect_status(page, "Destroying session…")  # the slow part goes on
+    expect_status(page, "Done.")
+    expect(page.get_by_text("You have no session.")).to_be_visible()
+    expect(button).to_have_count(0)
+    page.get_by_role("link", name="Back").click()
+    expect_text(page, "initial quote")
+
+
+def test_without_javascript_everything_works(visit: Visit) -> None:
+    page = visit(java_script_enabled=False)
+    save(page, "\nplain\nform")
+    expect(page).to_have_url("/")
+    expect_text(page, "\nplain\nform")
+    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("button", name="Destroy").click()
+    expect(page).to_have_url("/manage")
+    expect(page.get_by_text("You have no session.")).to_be_visible()
+    page.get_by_role("link", name="Back").click()
+    expect_text(page, "initial quote")
+
+
+def test_a_boosted_link_to_the_quote_page_brings_its_stylesheet(visit: Visit) -> None:
+    page = visit()
+    page.goto("/manage")
+    page.get_by_role("link", name="Back").click()
+    expect_text(page, "initial quote")
+    mark = page.evaluate("getComputedStyle(document.querySelector('h1'), '::before').content")
+    assert mark.startswith('"“"')
+
+
+@pytest.mark.parametrize("path", ["/", "/manage", "/about"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_scrolls_sideways_at_320_pixels(visit: Visit, path: str, scheme: str) -> None:
+    page = visit(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,0 +1,157 @@
+"""What an HTTP client sees of the demo."""
+
+import re
+
+import httpx
+import pytest
+
+from tests.support import BROWSER, HTMX, TEXT, UPDATE, Server, shown_quote
+
+ROUTES = ["/", "/manage", "/session/quote", "/about"]
+
+
+@pytest.fixture(scope="module")
+def store_kind() -> str:
+    return "sqlite"  # what is tested here is the same for every store
+
+
+def test_the_quote_page_shows_the_default_text(client: httpx.Client) -> None:
+    response = client.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert shown_quote(response.text) == "initial quote"
+    assert 'name="quote"' in response.text
+    assert ">Save</button>" in response.text
+    assert '<a href="/manage">Manage Session</a>' in response.text
+
+
+def test_put_of_text_stores_it_and_answers_with_what_was_stored(client: httpx.Client) -> None:
+    response = client.put(UPDATE, content="Né un\r\njour".encode(), headers=TEXT)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.text == "Né un\njour"
+    assert shown_quote(client.get("/").text) == "Né un\njour"
+
+
+def test_put_of_a_form_answers_with_a_fragment(client: httpx.Client) -> None:
+    response = client.put(UPDATE, data={"quote": "from htmx"}, headers=HTMX)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.text == "Saved"
+    assert shown_quote(client.get("/").text) == "from htmx"
+
+
+def test_post_of_a_form_leads_back_to_the_page(client: httpx.Client) -> None:
+    response = client.post(UPDATE, data={"quote": "without script"}, headers=BROWSER)
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+    assert shown_quote(client.get("/").text) == "without script"
+
+
+@pytest.mark.parametrize("content", ["x" * 65_536, "é" * 32_768])
+def test_a_quote_of_65536_bytes_passes_and_one_more_byte_is_refused(client: httpx.Client, content: str) -> None:
+    assert client.put(UPDATE, content=content.encode(), headers=TEXT).status_code == 200
+    refused = client.put(UPDATE, content=f"{content}x".encode(), headers=TEXT)
+    assert refused.status_code == 413
+    assert "65,536" in refused.text
+
+
+def test_the_manage_page_of_a_visitor_without_a_session_offers_no_destroy(client: httpx.Client) -> None:
+    response = client.get("/manage")
+    assert response.status_code == 200
+    assert '<a href="/">&lt; Back</a>' in response.text
+    assert "You have no session." in response.text
+    assert "Destroy" not in response.text.replace("Destroying session…", "")
+
+
+def test_the_manage_page_shows_the_session_to_its_owner(server: Server) -> None:
+    client = server.visitor("x")
+    page = client.get("/manage").text
+    assert ">Destroy</button>" in page
+    assert re.search(r"<code title=[^>]+>[0-9a-f]{12}…</code>", page)
+    assert re.search(r"Created</dt>\s*<dd><time datetime=", page)
+    assert re.search(r"Expires</dt>\s*<dd><time datetime=", page)
+    assert "<dd>SQLite</dd>" in page
+    assert client.cookies["session"] not in page
+
+
+def test_destroy_ends_the_session(server: Server) -> None:
+    client = server.visitor("x")
+    response = client.post("/session/destroy")
+    assert (response.status_code, response.text) == (200, "Session destroyed.")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "session" not in client.cookies
+    assert shown_quote(client.get("/").text) == "initial quote"
+
+
+def test_destroy_answers_htmx_with_a_fragment(server: Server) -> None:
+    response = server.visitor("x").post("/session/destroy", headers=HTMX)
+    assert (response.status_code, response.text) == (200, "<p>Done.</p>")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_destroy_sends_a_browser_back_to_the_page(server: Server) -> None:
+    response = server.visitor("x").post("/session/destroy", headers=BROWSER)
+    assert (response.status_code, response.headers["location"]) == (303, "/manage")
+
+
+@pytest.mark.parametrize("headers", [{}, BROWSER, HTMX])
+def test_destroy_without_a_session_succeeds_and_sets_no_cookie(client: httpx.Client, headers: dict[str, str]) -> None:
+    response = client.post("/session/destroy", headers=headers)
+    assert response.status_code in (200, 303)
+    assert "set-cookie" not in response.headers
+
+
+def test_get_cannot_destroy(server: Server) -> None:
+    client = server.visitor("still here")
+    assert client.get("/session/destroy").status_code == 405
+    assert shown_quote(client.get("/").text) == "still here"
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(get.content))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", UPDATE, "OPTIONS, POST, PUT"),
+        ("DELETE", "/session/destroy", "OPTIONS, POST"),
+        ("POST", "/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/manage", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+    response = client.request(method, path)
+    assert response.status_code == 405
+    assert ", ".join(sorted(response.headers["allow"].split(", "))) == allowed
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_only_the_about_page_may_be_kept_and_fetched_ahead(server: Server, path: str) -> None:
+    for client in (server.client(), server.visitor("mine")):
+        page = client.get(path)
+        ahead = client.get(path, headers=BROWSER | {"Sec-Purpose": "prefetch"})
+        if path == "/about":
+            assert page.headers["cache-control"] == "public, max-age=60"
+            assert ahead.status_code == 200
+        else:
+            assert page.headers["cache-control"] == "no-store"
+            assert "cookie" in page.headers["vary"].lower()
+            assert ahead.status_code == 503
+
+
+def test_the_saved_quote_is_sent_only_to_those_who_do_not_know_it(server: Server) -> None:
+    visitor = server.visitor("one")
+    first = visitor.get("/session/quote")
+    assert (first.status_code, first.text) == (200, "one")
+    assert first.headers["content-type"] == "text/plain; charset=utf-8"
+    known = {"If-None-Match": first.headers["etag"]}
+    again = visitor.get("/session/quote", headers=known)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    visitor.put(UPDATE, content="two", headers=TEXT)
+    assert visitor.get("/session/quote", headers=known).text == "two"
+    visitor.post("/session/destroy")
+    assert visitor.get("/session/quote", headers=known).text == "initial quote"
