@@ -5,6 +5,7 @@ import app.installed as _  # noqa: F401, I001 - comes first: it checks that the 
 import hashlib
 import logging
 import sys
+from contextlib import suppress
 
 from jinja2 import StrictUndefined
 from litestar import Litestar
@@ -18,7 +19,7 @@ from app.errors import error_response
 from app.health import health
 from app.quote import create_router  # the demo
 from app.sessions import BadStoreURL
-from app.settings import PROJECT, BadSetting, Settings
+from app.settings import DEFAULT_STORE, PROJECT, BadSetting, Settings
 from app.static_files import compress_static_files, create_static_router
 
 STATIC = PROJECT / "static"
@@ -31,6 +32,9 @@ def create_app(settings: Settings) -> Litestar:
     for folder in (STATIC, TEMPLATES):
         if not folder.is_dir():
             raise BadSetting(f"the folder {folder} is missing. Deploy the whole project, not app/ alone")
+    if settings.session_store == DEFAULT_STORE:
+        with suppress(OSError):  # if it fails, the next line says what to do
+            (PROJECT / "var").mkdir(exist_ok=True)
     try:
         around_every_request = hooks.around_every_request(settings)
     except BadStoreURL as error:

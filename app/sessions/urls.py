@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .store import Store
+from .store import Store, StoreUnavailable
 
 REDIS = ("redis://", "rediss://", "valkey://", "valkeys://", "redis+cluster://", "rediss+cluster://")
 POSTGRES = ("postgresql://", "postgres://")
@@ -24,10 +24,12 @@ def open_store(url: str, *, name: str = "session", folder: Path | None = None) -
         return _open(url, scheme, name, folder)
     except ImportError as error:
         reason, remedy = str(error), "Try: pip install -r requirements.txt"
-    except Exception as error:  # whatever a client library raises for an option
-        reason, remedy = str(error) or type(error).__name__, ""
-        if type(error) is ValueError and scheme != "sqlite://":
-            remedy = f"Good values: {EXAMPLES}"
+    except (StoreUnavailable, OSError) as error:
+        reason, remedy = str(error), ""
+    except ValueError as error:
+        reason, remedy = str(error), f"Good values: {EXAMPLES}"
+    except Exception as error:  # a client library's own: its text may show a password
+        reason, remedy = f"it cannot be used ({type(error).__name__})", f"Good values: {EXAMPLES}"
     shown = url if scheme in ("sqlite://", "memory://") else f"{scheme}..."  # others may hold a password
     raise BadStoreURL(f"{shown}: {reason}. {remedy}".strip()) from None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.sessions.session import digest
+from app.sessions.records import digest
 from tests.quote.pages import saved
 from tests.skeleton.sample import expect_status, expect_text, save, token_in
 from tests.support import Server, wait_until

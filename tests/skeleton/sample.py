@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, Route, expect
 
-from app.sessions.session import digest
+from app.sessions.records import digest
 from tests.support import TEXT, HeldRequest, Server
 
 APP = "tests.skeleton.sample_app:app"

@@ -8,7 +8,8 @@ from http import HTTPStatus
 import httpx
 import pytest
 
-from app.errors import MESSAGES, SESSION_ERRORS
+from app.errors import MESSAGES, SESSION_MESSAGES
+from app.sessions import SessionEnded, StoreUnavailable
 from tests.support import BROWSER, HTMX, Server
 
 
@@ -30,7 +31,7 @@ def test_debug_mode_adds_the_list(start_server: Callable[..., Server]) -> None:
 def test_each_error_is_shown_as_it_would_be_and_without_a_stack_trace(client: httpx.Client) -> None:
     links = re.findall(r'href="/errors/(\d+)"', client.get("/errors", headers=BROWSER).text)
     assert set(links) >= {"400", "403", "404", "405", "409", "413", "415", "500", "503"}
-    shown = {code: text for code, text in SESSION_ERRORS.values() if code != 413}
+    shown = {error.status_code: SESSION_MESSAGES[error] for error in (SessionEnded, StoreUnavailable)}
     for status in map(int, links):
         page, fragment, text = (client.get(f"/errors/{status}", headers=headers) for headers in (BROWSER, HTMX, {}))
         assert {page.status_code, fragment.status_code, text.status_code} == {status}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import PROJECT, BadSetting, Settings, open_store
+from app.main import create_app
+from app.sessions import open_store
+from app.settings import PROJECT, BadSetting, Settings
 
 BAD = [
     ("SESSION_LIFETIME", "abc"),
@@ -19,7 +21,12 @@ BAD = [
     ("SESSION_LIFETIME", "9" * 5000),
     ("SESSION_IDLE_TIMEOUT", "soon"),
     ("SESSION_IDLE_TIMEOUT", "0"),
-    ("SESSION_STORE", "postgres://localhost"),
+    ("SESSION_NAME", "Session"),
+    ("SESSION_NAME", "1session"),
+    ("SESSION_NAME", "a-b"),
+    ("SESSION_NAME", "a" * 32),
+    ("SESSION_NAME", "a;b"),
+    ("SESSION_STORE", "mysql://localhost"),
     ("SESSION_STORE", "sqlite://"),
     ("SESSION_STORE", "sqlite:///"),
     ("SESSION_STORE", "sqlite:///no/such/folder/sessions.sqlite3"),
@@ -39,7 +46,7 @@ BAD = [
 
 def load(environment: dict[str, str]) -> Settings:
     settings = Settings.from_environment(environment)
-    open_store(settings.session_store)
+    create_app(settings)
     return settings
 
 
@@ -63,20 +70,20 @@ def test_a_bad_setting_is_refused_with_its_name_and_a_good_value(name: str, valu
         "redis://localhost/0?password=s3cret&no_such_option=1",
         "redis://localhost/0?password=s3cret&socket_timeout=x",
         "redis:/:s3cret@localhost",
-        "postgres://me:s3cret@localhost",
+        "mysql://me:s3cret@localhost",
     ],
 )
 def test_a_bad_address_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(BadSetting) as refusal:
-        open_store(url)
+        load({"SESSION_STORE": url})
     assert "s3cret" not in str(refusal.value)
     assert "cret@" not in str(refusal.value)
 
 
 def test_the_defaults() -> None:
-    expected = Settings("sqlite:///var/sessions.sqlite3", 604_800, None)
+    expected = Settings("sqlite:///var/sessions.sqlite3", "session", 604_800, None)
     assert Settings.from_environment({}) == expected
-    empty = {"SESSION_STORE": "", "SESSION_LIFETIME": " ", "SESSION_IDLE_TIMEOUT": ""}
+    empty = {"SESSION_STORE": "", "SESSION_NAME": "", "SESSION_LIFETIME": " ", "SESSION_IDLE_TIMEOUT": ""}
     assert Settings.from_environment(empty) == expected
 
 
@@ -84,17 +91,18 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     settings = load(
         {
             "SESSION_STORE": f"sqlite:///{tmp_path}/s.sqlite3",
+            "SESSION_NAME": "shop_2",
             "SESSION_LIFETIME": "60",
             "SESSION_IDLE_TIMEOUT": "30",
         }
     )
-    assert settings == Settings(f"sqlite:///{tmp_path}/s.sqlite3", 60, 30)
+    assert settings == Settings(f"sqlite:///{tmp_path}/s.sqlite3", "shop_2", 60, 30)
 
 
 def test_the_example_lists_every_setting_with_its_default() -> None:
     lines = (PROJECT / ".env.example").read_text().splitlines()
     given = dict(line.lstrip("# ").split("=", 1) for line in lines if "=" in line and " " not in line.lstrip("# "))
-    assert set(given) >= {"SESSION_STORE", "SESSION_LIFETIME", "SESSION_IDLE_TIMEOUT"}
+    assert set(given) >= {"SESSION_STORE", "SESSION_NAME", "SESSION_LIFETIME", "SESSION_IDLE_TIMEOUT"}
     assert Settings.from_environment(given) == Settings()
 
 
@@ -112,7 +120,7 @@ def test_a_database_folder_that_cannot_be_written_stops_the_start(tmp_path: Path
         "import app.sessions.sqlite\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may write everywhere
         "try: open_store(sys.argv[2])\n"
-        "except BadSetting as error: print(error)"
+        "except BadStoreURL as error: print(error)"
     )
     url = f"sqlite:///{folder}/s.sqlite3"
     for parent in tmp_path.parents:
@@ -120,5 +128,5 @@ def test_a_database_folder_that_cannot_be_written_stops_the_start(tmp_path: Path
             parent.chmod(0o755)  # pytest's own folders
     command = [sys.executable, "-c", program, str(PROJECT), url]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert "SESSION_STORE=" in result.stdout, result.stderr
+    assert "sqlite:///" in result.stdout, result.stderr
     assert "writable" in result.stdout
