@@ -141,12 +141,13 @@ class SQLiteStore:
     def _connect(self) -> sqlite3.Connection:
         if self._database is not None and self._database.check():
             return self._database.connection
-        path = os.path.realpath(self._path)  # a symbolic link would keep the file from being created with its mode
+        # O_EXCL does not follow a symbolic link, and without it the file would not get its mode.
+        path = os.path.realpath(self._path)
         with exclusive(path):
             if self._database is not None:
                 self._lost = True
                 self._leave(self._database)
-            self._database = Database(path, SCHEMA.format(table=self._table), adopt=self._lost)
+            self._database = Database(str(self._path), path, SCHEMA.format(table=self._table), adopt=self._lost)
         self._lost = False
         return self._database.connection
 

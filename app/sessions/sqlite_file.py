@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -24,9 +25,10 @@ SETTLED = 1.0  # seconds after the last write to a file until we believe that it
 
 Identity = tuple[int, int]
 
-# For each database that this process has opened, a descriptor that is never closed while the file exists: closing it
+# For each database that this process has opened, a descriptor that stays open as long as the file exists: closing it
 # would drop the locks that SQLite holds on the file in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
 _descriptors: dict[Identity | None, int] = {}
+_users: Counter[int] = Counter()  # connections for each descriptor
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +40,13 @@ class Locked(Exception):
 class Database:
     """One open connection, and what it takes to notice that somebody else changes its files.
 
-    `script` makes the schema. `adopt` says that this process has lost another file at this path: then a file that is
-    still being written is `Locked`. Raises `Locked`, `OSError` or `sqlite3.Error`.
+    `link` is the path as given, `path` where it leads. `script` creates the schema. `adopt` says that this process has
+    lost another file there; then a file that is still being written is `Locked`. Raises `Locked`, `OSError` or
+    `sqlite3.Error`.
     """
 
-    def __init__(self, path: str, script: str, adopt: bool) -> None:
-        self.path = path
+    def __init__(self, link: str, path: str, script: str, adopt: bool) -> None:
+        self.link, self.path = link, path
         self._refused = False
         _prepare(path, adopt)
         alone = not os.path.exists(f"{path}-wal")
@@ -52,10 +55,10 @@ class Database:
             self.connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {script}")
             if alone:
                 self.connection.execute(f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}")
-            self._files = _identities(path)
+            self._files = self._identities()
             self._main = _descriptor(path)
             self._mark = self._stored_mark()
-            self._wal = os.open(f"{path}-wal", os.O_RDWR)
+            self._wal = os.open(f"{path}-wal", os.O_RDWR)  # SQLite holds no locks on it
         except BaseException:
             self.connection.close()
             raise
@@ -71,7 +74,7 @@ class Database:
         A file that was deleted or replaced has another identity. A file that was overwritten in place keeps its
         identity, but not the random `application_id` that the first process wrote into it.
         """
-        files = _identities(self.path)
+        files = self._identities()
         if not self._refused and not self._superseded(files) and self._overwritten():
             self._refused = True
             os.ftruncate(self._wal, 0)  # so that no process, now or after a restart, copies it into the new content
@@ -88,11 +91,16 @@ class Database:
         """
         with suppress(StoreUnavailable):
             if not self.check():
-                self._leave(_identities(self.path))
+                self._leave(self._identities())
         self.connection.close()
         os.close(self._wal)
-        if os.fstat(self._main).st_nlink == 0 and _descriptors.pop(self._files[0], None) is not None:
+        _users[self._main] -= 1
+        if not _users[self._main] and os.fstat(self._main).st_nlink == 0:
+            del _descriptors[self._files[0]]
             os.close(self._main)  # a deleted file takes up space as long as it is open
+
+    def _identities(self) -> list[Identity | None]:
+        return [_identity(self.link), _identity(f"{self.path}-wal"), _identity(f"{self.path}-shm")]
 
     def _superseded(self, files: list[Identity | None]) -> bool:
         """Return whether another process of the app has noticed the change first, and opened what is there."""
@@ -105,7 +113,9 @@ class Database:
             elif os.fstat(self._main).st_nlink > 0:
                 self._checkpoint()
             self._unlink()
-        logger.warning("%s, -wal or -shm was deleted, moved or replaced while the app runs", self.path)
+        logger.warning(
+            "The database %s, its -wal or its -shm was deleted, moved or replaced while the app runs", self.path
+        )
 
     def _renew(self) -> None:
         """Replace the database by a copy with all commits. Processes that know the old file will notice that."""
@@ -178,7 +188,7 @@ def sync(path: str, identity: Identity | None) -> None:
     for name in (path, os.path.dirname(path)):
         descriptor = os.open(name, os.O_RDONLY)
         try:
-            if name == path and _identity(path) != identity:
+            if name == path and _identity(descriptor) != identity:
                 raise FileNotFoundError(f"{path} was replaced")
             if sys.platform == "darwin":
                 fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync leaves the data in the cache of the drive there
@@ -193,7 +203,7 @@ def _prepare(path: str, adopt: bool) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        if adopt and not os.path.exists(f"{path}-wal") and time.time() - os.stat(path).st_mtime < SETTLED:
+        if adopt and not os.path.exists(f"{path}-wal") and abs(time.time() - os.stat(path).st_mtime) < SETTLED:
             raise Locked from None
     else:
         for leftover in (f"{path}-wal", f"{path}-shm"):  # those of a file that is gone
@@ -205,14 +215,11 @@ def _descriptor(path: str) -> int:
     identity = _identity(path)
     if identity not in _descriptors:
         _descriptors[identity] = os.open(path, os.O_RDONLY)
+    _users[_descriptors[identity]] += 1
     return _descriptors[identity]
 
 
-def _identities(path: str) -> list[Identity | None]:
-    return [_identity(path), _identity(f"{path}-wal"), _identity(f"{path}-shm")]
-
-
-def _identity(path: str) -> Identity | None:
+def _identity(path: str | int) -> Identity | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:

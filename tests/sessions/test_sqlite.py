@@ -18,7 +18,7 @@ import pytest
 from app.sessions import StoreUnavailable
 from app.sessions.sqlite import SQLiteStore
 from app.settings import PROJECT
-from tests.support import TEXT, UPDATE, Server, require, shown_quote, token_of, wait_until
+from tests.support import TEXT, UPDATE, Server, require, shown_quote, token_of
 
 StartServer = Callable[..., Server]
 FAR = 4_000_000_000.0  # an instant in the year 2096
@@ -377,3 +377,49 @@ async def test_a_file_that_is_still_being_copied_is_not_opened(database: Path, t
     assert await request == b"1"
     await store.close()
     assert integrity(database) == "ok"
+
+
+async def test_two_stores_of_a_process_notice_a_deleted_file(database: Path) -> None:
+    one, other = SQLiteStore(database), SQLiteStore(database, table="shop_sessions")
+    for store in (one, other):
+        await store.create("a", b"1", FAR)
+    for path in database.parent.glob("sessions.sqlite3*"):
+        path.unlink()
+    for store in (one, other, one):
+        assert await store.load("a") is None
+        assert await store.create(str(store), b"1", FAR) or store is one
+    for store in (one, other):
+        await store.close()
+    assert integrity(database) == "ok"
+
+
+async def test_a_symbolic_link_that_leads_elsewhere_now_is_noticed(tmp_path: Path) -> None:
+    link = tmp_path / "sessions.sqlite3"
+    link.symlink_to(tmp_path / "one")
+    store = SQLiteStore(link)
+    await store.create("a", b"1", FAR)
+    link.unlink()
+    link.symlink_to(tmp_path / "two")
+    assert await store.load("a") is None
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "one")) as db:
+        assert db.execute("SELECT id FROM sessions").fetchall() == [("a",)]
+
+
+async def test_a_moved_file_whose_last_saves_cannot_be_kept_is_refused(database: Path, tmp_path: Path) -> None:
+    """Until a reader in another process lets go of them, the last saves are nowhere but in the -wal file."""
+    store = SQLiteStore(database)
+    await store.create("a", b"1", FAR)
+    with closing(sqlite3.connect(database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM sessions").fetchall()
+        await store.create("b", b"1", FAR)
+        database.rename(tmp_path / "moved")
+        with pytest.raises(StoreUnavailable):
+            await store.load("a")
+        assert not database.exists()
+        reader.execute("COMMIT")
+    assert await store.load("a") is None
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "moved")) as db:
+        assert db.execute("SELECT id FROM sessions ORDER BY id").fetchall() == [("a",), ("b",)]
