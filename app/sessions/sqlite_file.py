@@ -46,7 +46,8 @@ class Database:
     """
 
     def __init__(self, link: str, path: str, script: str, adopt: bool) -> None:
-        self.link, self.path = link, path
+        self.path = path
+        self._names = (link, f"{path}-wal", f"{path}-shm")
         self._refused = False
         _prepare(path, adopt)
         alone = not os.path.exists(f"{path}-wal")
@@ -100,7 +101,7 @@ class Database:
             os.close(self._main)  # a deleted file takes up space as long as it is open
 
     def _identities(self) -> list[Identity | None]:
-        return [_identity(self.link), _identity(f"{self.path}-wal"), _identity(f"{self.path}-shm")]
+        return [_identity(name) for name in self._names]
 
     def _superseded(self, files: list[Identity | None]) -> bool:
         """Return whether another process of the app has noticed the change first, and opened what is there."""
@@ -136,10 +137,10 @@ class Database:
             raise Locked
 
     def _unlink(self) -> None:
-        for suffix, identity in zip(("-wal", "-shm"), self._files[1:], strict=True):
-            if _identity(self.path + suffix) == identity:
+        for name, identity in list(zip(self._names, self._files, strict=True))[1:]:
+            if _identity(name) == identity:
                 with suppress(FileNotFoundError):
-                    os.unlink(self.path + suffix)
+                    os.unlink(name)
 
     def _overwritten(self) -> bool:
         journal, mark = self._header()

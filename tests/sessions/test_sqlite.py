@@ -1,6 +1,7 @@
 """The SQLite store: what it syncs to the disk, its tables, its mode, and what happens to its files under the app."""
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -423,3 +424,40 @@ async def test_a_moved_file_whose_last_saves_cannot_be_kept_is_refused(database:
     await store.close()
     with closing(sqlite3.connect(tmp_path / "moved")) as db:
         assert db.execute("SELECT id FROM sessions ORDER BY id").fetchall() == [("a",), ("b",)]
+
+
+async def test_a_process_that_starts_after_the_file_was_deleted_takes_over_nothing(database: Path) -> None:
+    store = SQLiteStore(database)
+    await store.create("a", b"1", FAR)
+    database.unlink()
+    program = """
+import asyncio, os, sys
+from pathlib import Path
+from app.sessions.sqlite import SQLiteStore
+
+async def main():
+    store = SQLiteStore(Path(sys.argv[1]))
+    assert await store.load("a") is None
+    assert await store.create("b", b"2", 4e9)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", program, str(database)]
+    assert subprocess.run(command, env=environment, timeout=30, check=False).returncode == -9
+    assert (await store.load("a"), await store.load("b")) == (None, b"2")
+    await store.close()
+    assert integrity(database) == "ok"
+
+
+async def test_files_are_opened_by_one_process_at_a_time(database: Path) -> None:
+    store = SQLiteStore(database)
+    folder = os.open(database.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    request = asyncio.create_task(store.create("a", b"1", FAR))
+    await asyncio.sleep(0.1)
+    assert not database.exists()
+    os.close(folder)
+    assert await request
+    await store.close()
