@@ -1,87 +1,117 @@
 """Sessions in one SQLite file: they survive a restart and are shared by all worker processes of one machine.
 
 Statements run inline on the event loop, because a read by primary key takes some 5 microseconds and a commit some 25,
-while a hop to a thread takes 150. What could take long is waiting for another process's lock. So SQLite itself never
-waits (`timeout=0`): it reports the lock at once, and the wait is an `await`, during which other requests are served.
+while a hop to a thread takes 150. Two things can take long, and neither of them blocks the loop: SQLite reports the
+lock of another process at once (`timeout=0`), so the wait is an `await`; and a sync to the disk runs in a thread.
 """
 
 import asyncio
 import os
+import re
 import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .sqlite_file import Database, Identity, Locked, exclusive, sync
 from .store import TIMEOUT, StoreUnavailable
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY NOT NULL, record BLOB NOT NULL, expires_at REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS sessions_expires_at ON sessions (expires_at);
+CREATE TABLE IF NOT EXISTS "{table}" (id TEXT PRIMARY KEY NOT NULL, record BLOB NOT NULL, expires_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS "{table}_expires_at" ON "{table}" (expires_at);
 """
+LOAD = 'SELECT CAST(record AS BLOB) FROM "{table}" WHERE id = :id'
+INSERT = 'INSERT INTO "{table}" (id, record, expires_at) VALUES (:id, :new, :deadline) ON CONFLICT DO NOTHING'
+UPDATE_RECORD = """
+UPDATE "{table}" SET record = :new
+WHERE id = :id AND CAST(record AS BLOB) = :old AND expires_at = :deadline
+"""
+UPDATE_BOTH = """
+UPDATE "{table}" SET record = :new, expires_at = :deadline
+WHERE id = :id AND CAST(record AS BLOB) = :old
+"""
+DELETE = 'DELETE FROM "{table}" WHERE id = :id AND (:old IS NULL OR CAST(record AS BLOB) = :old)'
+SWEEP = """
+DELETE FROM "{table}"
+WHERE id IN (SELECT id FROM "{table}" WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
+RETURNING id
+"""
+COUNT = 'SELECT count(*) FROM "{table}"'
 
 
 class SQLiteStore:
     """A store in the file `path`, in write-ahead-log mode, so that readers never wait for a writer.
 
-    A record is read and compared as a BLOB, because whoever edits one by hand leaves a TEXT.
+    `table` is the name of the SQL table: several stores can share a file. Raises ValueError if it is no plain name.
+    A record is read and compared as a BLOB, because editing one by hand leaves a TEXT.
 
     With `synchronous=NORMAL` a commit survives the death of the process, kill -9 included. After a power cut or a
-    crash of the operating system the last commits may be missing; the file itself stays consistent
-    (https://www.sqlite.org/wal.html#performance_considerations).
+    crash of the operating system the last saves may be missing; the file itself stays consistent
+    (https://www.sqlite.org/wal.html, "Performance Considerations"). A removal by `delete` is on the disk when
+    `delete` returns, so a power cut does not revive a session that was destroyed.
     """
 
-    def __init__(self, path: Path, _table: str = "sessions") -> None:
+    def __init__(self, path: Path, table: str = "sessions") -> None:
+        if not re.fullmatch(r"(?!sqlite_)[a-z][a-z0-9_]{0,60}", table):
+            raise ValueError(f"{table!r} cannot be the name of a table: use a-z, 0-9 and _, such as 'sessions'")
         self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._table = table
+        self._database: Database | None = None
+        self._lost = False  # whether the file was deleted or replaced, and no other is open yet
 
     def verify(self) -> None:
-        """Open the file, or make it. Raises StoreUnavailable if it cannot be written; a locked file is no reason."""
-        self._try(("BEGIN IMMEDIATE",), {})
+        """Open the file, or create it, and check that it can be written. A locked file is not an error.
+
+        Raises StoreUnavailable with a message that ends in a remedy.
+        """
+        deadline = time.monotonic() + 0.5
+        while self._try(("BEGIN IMMEDIATE",), {}) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
         self._disconnect()
 
     async def load(self, session_id: str) -> bytes | None:
-        rows, _ = await self._run("SELECT CAST(record AS BLOB) FROM sessions WHERE id = :id", id=session_id)
+        rows, _ = await self._run(LOAD, id=session_id)
         return rows[0][0] if rows else None
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
-        insert = "INSERT INTO sessions (id, record, expires_at) VALUES (:id, :new, :until) ON CONFLICT DO NOTHING"
-        _, changed = await self._run(insert, id=session_id, new=record, until=deadline)
+        _, changed = await self._run(INSERT, id=session_id, new=record, deadline=deadline)
         return changed == 1
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
-        # Most saves leave the instant as it is. Then its index need not be touched, and half as much is written.
-        same = (
-            "UPDATE sessions SET record = :new WHERE id = :id AND CAST(record AS BLOB) = :old AND expires_at = :until"
-        )
-        other = "UPDATE sessions SET record = :new, expires_at = :until WHERE id = :id AND CAST(record AS BLOB) = :old"
-        _, changed = await self._run(same, other, id=session_id, old=old, new=new, until=deadline)
+        # Most saves keep the deadline. Then its index need not be touched, and half as much is written.
+        _, changed = await self._run(UPDATE_RECORD, UPDATE_BOTH, id=session_id, old=old, new=new, deadline=deadline)
         return changed == 1
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        delete = "DELETE FROM sessions WHERE id = :id AND (:old IS NULL OR CAST(record AS BLOB) = :old)"
-        _, changed = await self._run(delete, id=session_id, old=old)
+        started = time.monotonic()
+        _, changed = await self._run(DELETE, id=session_id, old=old)
+        if changed and self._database:
+            await self._sync(self._database.wal, TIMEOUT - (time.monotonic() - started))
         return changed == 1
 
     async def sweep(self, now: float, limit: int) -> list[str]:
-        delete = """
-        DELETE FROM sessions
-        WHERE id IN (SELECT id FROM sessions WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
-        RETURNING id
-        """
-        rows, _ = await self._run(delete, now=now, limit=limit)
+        rows, _ = await self._run(SWEEP, now=now, limit=limit)
         return [session_id for (session_id,) in rows]
 
     async def count(self) -> int:
-        rows, _ = await self._run("SELECT count(*) FROM sessions")
+        rows, _ = await self._run(COUNT)
         return int(rows[0][0])
 
     async def close(self) -> None:
         self._disconnect()
 
+    async def _sync(self, wal: tuple[str, Identity | None], seconds: float) -> None:
+        """Bring what this store has committed to the disk, while other requests are served."""
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.to_thread(sync, *wal)
+        except OSError as error:  # a TimeoutError is one, too
+            reason = str(error) or f"the disk did not answer within {TIMEOUT} s"
+            raise StoreUnavailable(f"{self._path}: could not sync a removal to the disk: {reason}") from error
+
     async def _run(self, *statements: str, **parameters: object) -> tuple[list[Any], int]:
-        """Return the rows of a result, and how many were changed. Each statement is for what the last one left."""
+        """Execute the statements until one of them changes or returns a row. Return the rows and how many changed."""
         pause, deadline = 0.001, time.monotonic() + TIMEOUT
         while (result := self._try(statements, parameters)) is None:
             if time.monotonic() > deadline:
@@ -95,45 +125,59 @@ class SQLiteStore:
         try:
             connection = self._connect()
             for statement in statements:
-                cursor = connection.execute(statement, parameters)
+                cursor = connection.execute(statement.format(table=self._table), parameters)
                 if cursor.rowcount:
                     break
             return cursor.fetchall(), cursor.rowcount
+        except Locked:
+            return None
         except (sqlite3.Error, OSError) as error:
             # The low byte is the primary code: SQLITE_BUSY has variants for recovery and for snapshots.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 return None
             self._disconnect()  # the next request tries anew, so recovery needs no restart
-            raise StoreUnavailable(f"{self._path}: {error}") from error
+            raise StoreUnavailable(f"{self._path}: {error}. {_remedy(self._path, error)}") from error
 
     def _connect(self) -> sqlite3.Connection:
-        # A file that was deleted under a running process would go on accepting writes that nobody will ever see again.
-        # One stat (a microsecond) notices, and the next statement goes to the file that is there, or to a new one.
-        if self._connection is not None and self._file == _identity(self._path):
-            return self._connection
-        self._disconnect()
-        # Made here for its mode. One that is there must not be opened: to close it again would drop the locks that
-        # SQLite holds on it in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        if self._database is not None and self._database.check():
+            return self._database.connection
+        # O_EXCL does not follow a symbolic link, and without it the file would not get its mode.
+        path = os.path.realpath(self._path)
+        with exclusive(path):
+            if self._database is not None:
+                self._lost = True
+                self._leave(self._database)
+            self._database = Database(str(self._path), path, SCHEMA.format(table=self._table), adopt=self._lost)
+        self._lost = False
+        return self._database.connection
+
+    def _leave(self, database: Database) -> None:
         try:
-            connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        self._connection, self._file = connection, _identity(self._path)
-        return connection
+            database.close()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(
+                f"{self._path} was replaced while the app runs, and its last saves could not be kept: {error}. "
+                f"Stop the app, remove {self._path}-wal and {self._path}-shm, and start the app again"
+            ) from error
+        self._database = None
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        if self._database is not None:
+            with suppress(Locked, StoreUnavailable):
+                self._leave(self._database)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+def _remedy(path: Path, error: Exception) -> str:
+    """Return what to do about an error, in a sentence."""
+    folder, code = path.parent, getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if path.is_dir():
+        return f"It is a directory. Name a file in it, such as {path / 'sessions.sqlite3'}"
+    if not folder.is_dir():
+        return f"Its folder does not exist. Try: mkdir -p {folder}"
+    if code == sqlite3.SQLITE_NOTADB:
+        return "Some other file is there. Move it away, or name another file"
+    if code == sqlite3.SQLITE_CORRUPT:
+        return f"Stop the app, move {path}, {path}-wal and {path}-shm away or restore a backup, and start the app again"
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return "Check that the disk is not full and works"
+    return f"The file and its folder {folder} must be writable for the user that runs the app"

@@ -269,3 +269,22 @@ def test_a_backup_made_while_saves_go_on_can_be_restored(start_server: StartServ
     server.start()
     for token, least, most in zip(tokens, before, after, strict=True):
         assert least <= int(shown_quote(server.client(token).get("/").text)) <= most
+
+
+def test_the_command_that_shrinks_the_file_does_so_while_the_app_runs(start_server: StartServer) -> None:
+    require("sqlite3")
+    server = start_server()
+    visitor = server.visitor("kept")
+    with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
+        db.execute("PRAGMA busy_timeout = 5000")
+        rows = [(f"{n:064}", b"x" * 2000, 1.0) for n in range(2000)]
+        db.executemany("INSERT INTO sessions (id, record, expires_at) VALUES (?, ?, ?)", rows)
+        db.execute("DELETE FROM sessions WHERE expires_at = 1.0")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    grown = server.database.stat().st_size
+    assert grown > 4_000_000
+    shell(snippet("sh", "sqlite3").replace("/var/lib/app", str(server.folder)))
+    assert server.database.stat().st_size < grown / 10
+    assert visitor.put(UPDATE, content="saved", headers=TEXT).status_code == 200
+    assert shown_quote(visitor.get("/").text) == "saved"
+    assert "The session store fails" not in server.log

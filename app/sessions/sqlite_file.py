@@ -1,0 +1,228 @@
+"""The files of one SQLite database in write-ahead-log mode: opened, watched while open, and synced to disk.
+
+A database consists of the file itself, `-wal` with the last commits, and `-shm` with the index of `-wal`. SQLite finds
+the last two by name, so a file that replaces an open database gets the `-wal` of its predecessor and is damaged for
+good (https://www.sqlite.org/howtocorrupt.html, 1.4 and 2.5). SQLite does not notice this; `Database.check` does.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from .store import StoreUnavailable
+
+# Parts of the header of a database (https://www.sqlite.org/fileformat.html, 1.3).
+JOURNAL, APPLICATION_ID = slice(18, 20), slice(68, 72)
+WAL_MODE = b"\x02\x02"  # in JOURNAL; the files that VACUUM INTO makes have something else there
+SETTLED = 1.0  # seconds after the last write to a file until we believe that its copy is complete
+
+Identity = tuple[int, int]
+
+# For each database that this process has opened, a descriptor that stays open as long as the file exists: closing it
+# would drop the locks that SQLite holds on the file in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
+_descriptors: dict[Identity | None, int] = {}
+_users: Counter[int] = Counter()  # connections for each descriptor
+
+logger = logging.getLogger(__name__)
+
+
+class Locked(Exception):
+    """Another process is using the files right now. Try again in a moment."""
+
+
+class Database:
+    """One open connection, and what it takes to notice that somebody else changes its files.
+
+    `link` is the path as given, `path` where it leads. `script` creates the schema. `adopt` says that this process has
+    lost another file there; then a file that is still being written is `Locked`. Raises `Locked`, `OSError` or
+    `sqlite3.Error`.
+    """
+
+    def __init__(self, link: str, path: str, script: str, adopt: bool) -> None:
+        self.path = path
+        self._names = (link, f"{path}-wal", f"{path}-shm")
+        self._refused = False
+        _prepare(path, adopt)
+        alone = not os.path.exists(f"{path}-wal")
+        self.connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            self.connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {script}")
+            if alone:
+                self.connection.execute(f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}")
+            self._files = self._identities()
+            self._main = _descriptor(path)
+            self._mark = self._stored_mark()
+            self._wal = os.open(f"{path}-wal", os.O_RDWR)  # SQLite holds no locks on it
+        except BaseException:
+            self.connection.close()
+            raise
+
+    @property
+    def wal(self) -> tuple[str, Identity | None]:
+        """The name and the identity of the write-ahead log, for `sync`."""
+        return f"{self.path}-wal", self._files[1]
+
+    def check(self) -> bool:
+        """Return whether these are still the files at the path. Raise StoreUnavailable if one was overwritten.
+
+        A file that was deleted or replaced has another identity. A file that was overwritten in place keeps its
+        identity, but not the random `application_id` that the first process wrote into it.
+        """
+        files = self._identities()
+        if not self._refused and not self._superseded(files) and self._overwritten():
+            self._refused = True
+            os.ftruncate(self._wal, 0)  # so that no process, now or after a restart, copies it into the new content
+            self._unlink()
+        if self._refused:
+            raise StoreUnavailable(f"{self.path} was overwritten while the app runs. Restart the app")
+        return files == self._files
+
+    def close(self) -> None:
+        """Close the connection. If the files at the path are no longer these, leave none of these behind there.
+
+        A file that was moved gets its last commits first. Raises `Locked` if another process uses it, and `OSError` or
+        `sqlite3.Error` if that fails; then the connection stays open.
+        """
+        with suppress(StoreUnavailable):
+            if not self.check():
+                self._leave(self._identities())
+        self.connection.close()
+        os.close(self._wal)
+        _users[self._main] -= 1
+        if not _users[self._main] and os.fstat(self._main).st_nlink == 0:
+            del _descriptors[self._files[0]]
+            os.close(self._main)  # a deleted file takes up space as long as it is open
+
+    def _identities(self) -> list[Identity | None]:
+        return [_identity(name) for name in self._names]
+
+    def _superseded(self, files: list[Identity | None]) -> bool:
+        """Return whether another process of the app has noticed the change first, and opened what is there."""
+        return files[1] not in (None, self._files[1])
+
+    def _leave(self, files: list[Identity | None]) -> None:
+        if not self._superseded(files):
+            if files[0] == self._files[0]:
+                self._renew()
+            elif os.fstat(self._main).st_nlink > 0:
+                self._checkpoint()
+            self._unlink()
+        logger.warning(
+            "The database %s, its -wal or its -shm was deleted, moved or replaced while the app runs", self.path
+        )
+
+    def _renew(self) -> None:
+        """Replace the database by a copy with all commits. Processes that know the old file will notice that."""
+        copy = f"{self.path}-new"
+        with suppress(FileNotFoundError):
+            os.unlink(copy)
+        descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            self.connection.execute("VACUUM INTO ?", (copy,))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(copy, self.path)
+
+    def _checkpoint(self) -> None:
+        _, commits, copied = self.connection.execute("PRAGMA wal_checkpoint").fetchone()
+        if copied < commits:
+            raise Locked
+
+    def _unlink(self) -> None:
+        for name, identity in list(zip(self._names, self._files, strict=True))[1:]:
+            if _identity(name) == identity:
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
+
+    def _overwritten(self) -> bool:
+        journal, mark = self._header()
+        if journal == WAL_MODE and mark != self._mark:
+            with suppress(sqlite3.Error):
+                if mark == self._application_id():  # by way of SQLite: `.restore` in its shell
+                    self._mark = mark
+        return (journal, mark) != (WAL_MODE, self._mark)
+
+    def _header(self) -> tuple[bytes, bytes]:
+        header = os.pread(self._main, 72, 0)
+        return header[JOURNAL], header[APPLICATION_ID]
+
+    def _stored_mark(self) -> bytes:
+        """Return the application_id that the file holds, once it is the one that SQLite sees."""
+        if self._header()[1] != self._application_id():
+            self._checkpoint()
+        return self._header()[1]
+
+    def _application_id(self) -> bytes:
+        (number,) = self.connection.execute("PRAGMA application_id").fetchone()
+        return int(number).to_bytes(4, "big", signed=True)
+
+
+@contextmanager
+def exclusive(path: str) -> Iterator[None]:
+    """Keep other processes from opening or leaving files in the same folder. Raises `Locked` if one is at it."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Locked from error
+    finally:
+        os.close(folder)
+
+
+def sync(path: str, identity: Identity | None) -> None:
+    """Bring what was committed to the write-ahead log at `path` to the disk, and the entry of its folder. Blocks.
+
+    Commits are in the page cache, so any descriptor of the file will do. What is no longer in the file when it is
+    synced is on the disk: SQLite syncs the log before it copies it into the database, and the database before it
+    begins to overwrite the log (https://www.sqlite.org/wal.html, "Performance Considerations"). SQLite locks the
+    database and `-shm`, but never `-wal`, so closing a descriptor of `-wal` drops no lock.
+    """
+    for name in (path, os.path.dirname(path)):
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            if name == path and _identity(descriptor) != identity:
+                raise FileNotFoundError(f"{path} was replaced")
+            if sys.platform == "darwin":
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync leaves the data in the cache of the drive there
+            else:
+                os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _prepare(path: str, adopt: bool) -> None:
+    """Create the file if it is missing, for its mode; SQLite gives `-wal` and `-shm` the same."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if adopt and not os.path.exists(f"{path}-wal") and abs(time.time() - os.stat(path).st_mtime) < SETTLED:
+            raise Locked from None
+    else:
+        for leftover in (f"{path}-wal", f"{path}-shm"):  # those of a file that is gone
+            with suppress(FileNotFoundError):
+                os.unlink(leftover)
+
+
+def _descriptor(path: str) -> int:
+    identity = _identity(path)
+    if identity not in _descriptors:
+        _descriptors[identity] = os.open(path, os.O_RDONLY)
+    _users[_descriptors[identity]] += 1
+    return _descriptors[identity]
+
+
+def _identity(path: str | int) -> Identity | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
