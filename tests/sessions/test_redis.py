@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from app.sessions import SessionManager, StoreUnavailable
-from app.sessions.redis import MAX_BATCH, MAX_CONNECTIONS, RedisStore
+from app.sessions.redis import MAX_BATCH, RedisStore
+from app.sessions.redis_connection import MAX_CONNECTIONS
 from app.sessions.session import digest
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer
