@@ -13,8 +13,10 @@ Besides, TCP keepalive makes most firewalls remember the connection.
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -32,6 +34,7 @@ T = TypeVar("T")
 
 IDLE = 0.1  # seconds without use after which a connection counts as idle
 FIRST_ANSWER = 0.7  # seconds that a connection has for its first answer after it was idle
+FAREWELL = 0.1  # seconds that a connection has to be closed
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, seconds, probes
 MAX_CONNECTIONS = 50  # per process
 DEFAULTS: dict[str, Any] = {
@@ -99,6 +102,12 @@ class CheckedConnection(Connection):
         except TimeoutError as error:
             raise RedisTimeoutError(f"no answer within {FIRST_ANSWER} s over a connection that was idle") from error
 
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        """Close the connection. The peer of a dead one never agrees to the end of TLS, so do not wait for it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await super().disconnect(*args, **options)
+
     def _is_known_to_be_dead(self) -> bool:
         closed = self._writer.is_closing() or self._reader.at_eof() or self._reader.exception()
         return bool(closed) or self.made_at < _trusted_since.get()
@@ -113,7 +122,11 @@ class CheckedConnection(Connection):
 
 
 class CheckedTLSConnection(CheckedConnection, SSLConnection):
-    """The same over TLS."""
+    """The same over TLS. All connections share one context."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = tls
 
 
 async def repeat_once(send: Callable[[bool], Awaitable[T]]) -> T:
@@ -133,30 +146,32 @@ async def repeat_once(send: Callable[[bool], Awaitable[T]]) -> T:
 def make_client(url: RedisURL) -> Any:
     """Return a `Redis` or a `RedisCluster` that connects when it is used. Raises ValueError if redis-py refuses it."""
     options = DEFAULTS | {"retry": Retry(NoBackoff(), 0)} | url.options  # `repeat_once` knows better what to repeat
+    connection: dict[str, Any] = {"connection_class": CheckedConnection}
+    if url.tls:
+        connection = {"connection_class": CheckedTLSConnection, "tls": url.tls}
     try:
-        return (_make_cluster_client if url.cluster else _make_single_client)(url.tls, options)
+        return (_make_cluster_client if url.cluster else _make_single_client)(options, connection)
     except Exception as error:  # its message may show a part of the URL
         problem = f"redis-py refuses it ({type(error).__name__})"
     raise BadURL(problem)
 
 
-def _make_single_client(tls: bool, options: dict[str, Any]) -> Any:
+def _make_single_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
     # Without a limit for single reads: the store limits all that a command waits for, which costs less.
-    options = {"socket_timeout": None, **options}
-    pool: Any = ConnectionPool(connection_class=CheckedTLSConnection if tls else CheckedConnection, **options)
+    pool: Any = ConnectionPool(**{"socket_timeout": None} | options | connection)
     pool.make_connection()  # not used: it shows whether the options fit together
     return Redis.from_pool(pool)
 
 
-def _make_cluster_client(tls: bool, options: dict[str, Any]) -> Any:
+def _make_cluster_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
     # Slots whose primary is down must not keep the others from being served. Only a time limit for single reads makes
     # the client look for the primary that has taken over from one that hangs.
-    options = {"require_full_coverage": False, "socket_timeout": 1.0, **options}
+    options = {"require_full_coverage": False, "socket_timeout": 1.0} | options
     # A connection that is being closed still counts, so that twice as many may exist for a moment.
-    client: Any = RedisCluster(ssl=tls, **options | {"max_connections": 2 * options["max_connections"]})
+    client: Any = RedisCluster(**options | {"max_connections": 2 * options["max_connections"]})
     # RedisCluster has no parameter for this. The first line is for nodes found later, the loop for the one in the URL.
-    connection_class = CheckedTLSConnection if tls else CheckedConnection
-    client.get_connection_kwargs()["connection_class"] = connection_class
+    client.get_connection_kwargs().update(connection)
     for node in client.startup_nodes:
-        node.connection_class = connection_class
+        node.connection_class = connection["connection_class"]
+        node.connection_kwargs |= {name: value for name, value in connection.items() if name == "tls"}
     return client

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from redis.asyncio.connection import SSLConnection
 
@@ -30,10 +30,10 @@ class BadURL(ValueError):
 
 @dataclass(frozen=True)
 class RedisURL:
-    """What a URL says. `options` are keyword arguments for redis-py, with host and port."""
+    """What a URL says. `options` are keyword arguments for redis-py, with host and port; `tls` is None without TLS."""
 
     cluster: bool
-    tls: bool
+    tls: ssl.SSLContext | None
     options: dict[str, Any]
 
 
@@ -55,19 +55,18 @@ def _parse(url: str) -> RedisURL:
         raise BadURL("it has to begin with " + ", ".join(f"{name}://" for name in SCHEMES))
     if re.search(r"[\x00-\x20\x7f-\xa0#\ud800-\udfff]", rest):
         raise BadURL("it contains a #, a space, a control character or a byte that is not UTF-8")
-    parts = urlsplit(f"//{rest}")
-    userinfo, _, host = parts.netloc.rpartition("@")
+    authority, path, query = re.findall(r"^([^/?]*)([^?]*)\??(.*)", rest)[0]
+    userinfo, _, host = authority.rpartition("@")
     cluster, tls = scheme.endswith("+cluster"), scheme.startswith(("rediss", "valkeys"))
-    options = _user(userinfo) | _host(host) | _query(parts.query, _allowed(cluster, tls))
-    if not re.fullmatch(r"(/[0-9]{0,9})?", parts.path):
+    options = _user(userinfo) | _host(host) | _query(query, OPTIONS | TLS_OPTIONS if tls else OPTIONS)
+    if not re.fullmatch(r"(/[0-9]{0,9})?", path):
         raise BadURL("after the host and a slash only the number of a database may follow")
-    if number := parts.path.removeprefix("/"):
+    if number := path.removeprefix("/"):
         options.setdefault("db", int(number))
     if cluster and options.pop("db", 0):
         raise BadURL("a cluster has only database 0")
-    if tls:
-        _check_tls({name: value for name, value in options.items() if name.startswith("ssl_")})
-    return RedisURL(cluster, tls, options)
+    tls_options = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
+    return RedisURL(cluster, _tls_context(tls_options) if tls else None, options)
 
 
 def _user(userinfo: str) -> dict[str, Any]:
@@ -107,11 +106,11 @@ def _query(query: str, allowed: "dict[str, Option]") -> dict[str, Any]:
     return options
 
 
-def _check_tls(options: dict[str, Any]) -> None:
-    """Do what redis-py does at every connection: read the files and make a context of all options."""
+def _tls_context(options: dict[str, Any]) -> ssl.SSLContext:
+    """Return the context that redis-py would make for each connection, which takes 20 ms and blocks the event loop."""
     try:
         # With a password OpenSSL does not ask the terminal for that of an encrypted key.
-        SSLConnection(**{"ssl_password": "", **options}).ssl_context.get()
+        return SSLConnection(**{"ssl_password": "", **options}).ssl_context.get()
     except Exception as error:
         reason = getattr(error, "reason", None) or type(error).__name__
         raise BadURL(f"TLS does not accept the options {', '.join(options)} ({reason})") from None
@@ -196,13 +195,6 @@ TLS_OPTIONS: dict[str, Option] = {
     "ssl_min_version": (TLS_VERSIONS.__getitem__, "771 (TLS 1.2) or 772 (TLS 1.3)"),
     "ssl_include_verify_flags": FLAGS,
     "ssl_exclude_verify_flags": FLAGS,
-}
-# redis-py's cluster client lacks these two.
-SINGLE_TLS_OPTIONS: dict[str, Option] = {
     "ssl_ca_path": (_folder, "the path of a folder"),
     "ssl_password": TEXT,
 }
-
-
-def _allowed(cluster: bool, tls: bool) -> dict[str, Option]:
-    return OPTIONS | (TLS_OPTIONS if tls else {}) | (SINGLE_TLS_OPTIONS if tls and not cluster else {})
