@@ -18,6 +18,7 @@ from app.sessions import SessionManager, StoreUnavailable
 from app.sessions.redis import MAX_BATCH, RedisStore
 from app.sessions.redis_connection import MAX_CONNECTIONS
 from app.sessions.session import digest
+from app.settings import PROJECT
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer, cluster_ports, start_cluster_of_one
 from tests.sessions.test_sessions import stored, values_of
@@ -531,6 +532,38 @@ def test_a_password_never_shows(start_server: StartServer, redis: RedisServer) -
     for log in (server.log, wrong.log):
         assert "s3cret" not in log
         assert "wr0ng" not in log
+
+
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
+async def test_the_rights_in_the_docs_are_enough(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    url = empty_store(kind, request, tmp_path)
+    guide = (PROJECT / "docs/operating.md").read_text()
+    commands = guide.partition("```acl\n")[2].partition("\n```")[0].splitlines()
+    servers = (
+        [request.getfixturevalue("redis_server")]
+        if kind == "redis"
+        else request.getfixturevalue("redis_cluster").servers
+    )
+    try:
+        for server in servers:
+            for command in commands[: 1 if kind == "redis" else None]:
+                assert server.answers(*command.split()) == "OK"
+        store = RedisStore(url.replace("://", "://app:password@") + "?health_check_interval=1")
+        assert await store.create("a", b"1", 4e9)
+        assert await store.replace("a", b"1", b"2", 4e9)
+        await asyncio.sleep(1.1)
+        assert await store.load("a") == b"2"
+        assert await store.count() == 1
+        assert await store.delete("a", b"2")
+        assert not await store.delete("a")
+        other = RedisStore(url.replace("://", "://app:password@"), prefix="other:")
+        with pytest.raises(StoreUnavailable):
+            await other.load("a")
+        await other.close()
+        await store.close()
+    finally:
+        for server in servers:
+            server.answers("ACL", "DELUSER", "app")
 
 
 def test_redis_over_tls(start_server: StartServer, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Connections to Redis that die: while they are idle, while a command is under way, and too few of them."""
 
 import asyncio
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -14,7 +16,7 @@ import uvloop
 
 from app.sessions import StoreUnavailable
 from app.sessions.redis import RedisStore
-from app.sessions.redis_connection import DEFAULTS
+from app.sessions.redis_connection import DEFAULTS, repeat_once
 from app.sessions.session import digest
 from app.sessions.store import TIMEOUT
 from tests.redis_servers import Proxy, RedisServer, start_cluster_of_one
@@ -187,6 +189,34 @@ def test_rule_15_a_connection_is_checked_only_after_30_seconds_without_use(place
     asyncio.run(use_the_store())
 
 
+def test_rule_12_a_server_that_resets_every_connection_is_a_failure_of_the_store(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """At any moment of the handshake, with any of the errors that this causes."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if number := len(resets) % 3:
+            await reader.read(number * 10)
+        resets.append(number)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    resets: list[int] = []
+
+    async def use_the_store() -> None:
+        async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            for scheme in ("redis", "redis+cluster"):
+                store = RedisStore(f"{scheme}://:password@127.0.0.1:{port}/0?client_name=app")
+                for _ in range(9):
+                    results = await asyncio.gather(*map(store.load, IDS), return_exceptions=True)
+                    assert {type(result) for result in results} == {StoreUnavailable}, results
+                await store.close()
+
+    run(use_the_store())
+
+
 # A command whose answer is lost
 
 
@@ -195,6 +225,23 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path / "redis").start()
     yield server
     server.stop()
+
+
+async def test_rule_12_a_command_is_repeated_on_a_new_connection(redis: RedisServer) -> None:
+    """Not on one that has been idle beside the lost one, and may be as dead."""
+    async with Proxy(redis.port) as proxy:
+        store = RedisStore(proxy.url)
+        await store.load("a")
+        await asyncio.sleep(0.15)
+        await proxy.forget()
+
+        async def send(again: bool) -> list[Any]:
+            if not again:
+                raise ConnectionResetError
+            return await store._execute_all([("GET", b"session:a")])
+
+        assert await repeat_once(send) == [None]
+        await store.close()
 
 
 @asynccontextmanager
