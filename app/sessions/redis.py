@@ -186,7 +186,7 @@ class RedisStore:
     async def _explain(self, error: Exception) -> str:
         """Return a reason for the log."""
         if isinstance(error, AttributeError):
-            return "a slot of the cluster is moving to or from a node that this client does not know yet"
+            return "a slot of the cluster seems to be moving to or from a node that this client does not know yet"
         if isinstance(error, TimeoutError):  # asyncio's; redis-py has one of its own, with a text
             return f"no answer within {TIMEOUT} s"
         if "syntax error" in str(error):

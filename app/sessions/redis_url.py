@@ -7,12 +7,10 @@ option's name that is not in the tables below: both may be part of a password th
 import os
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
-
-from redis.asyncio.connection import SSLConnection
 
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "redis+cluster", "rediss+cluster")
 HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{0,5}))?")
@@ -21,6 +19,7 @@ PERCENT_ENCODE = (
     "%40 for @, %3A for :, %2F for /, %3F for ?, %23 for #"
 )
 SWITCH = {word: word in ("true", "yes", "1") for word in ("true", "yes", "1", "false", "no", "0")}
+CERTIFICATES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 TLS_VERSIONS = {"771": ssl.TLSVersion.TLSv1_2, "772": ssl.TLSVersion.TLSv1_3}
 
 
@@ -107,13 +106,45 @@ def _query(query: str, allowed: "dict[str, Option]") -> dict[str, Any]:
 
 
 def _tls_context(options: dict[str, Any]) -> ssl.SSLContext:
-    """Return the context that redis-py would make for each connection, which takes 20 ms and blocks the event loop."""
+    """Return one context for all connections: redis-py makes one for each, which blocks the event loop for 40 ms."""
     try:
-        # With a password OpenSSL does not ask the terminal for that of an encrypted key.
-        return SSLConnection(**{"ssl_password": "", **options}).ssl_context.get()
+        return _make_tls_context(**{name.removeprefix("ssl_"): value for name, value in options.items()})
     except Exception as error:
         reason = getattr(error, "reason", None) or type(error).__name__
         raise BadURL(f"TLS does not accept the options {', '.join(options)} ({reason})") from None
+
+
+def _make_tls_context(
+    cert_reqs: ssl.VerifyMode = ssl.CERT_REQUIRED,
+    check_hostname: bool = True,
+    include_verify_flags: Iterable[ssl.VerifyFlags] = (),
+    exclude_verify_flags: Iterable[ssl.VerifyFlags] = (),
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    password: str = "",  # not None: OpenSSL would ask the terminal for the password of an encrypted key
+    ca_certs: str | None = None,
+    ca_path: str | None = None,
+    ca_data: str | None = None,
+    min_version: ssl.TLSVersion | None = None,
+    ciphers: str | None = None,
+) -> ssl.SSLContext:
+    """Return a context for options as redis-py understands them."""
+    context = ssl.create_default_context()
+    context.check_hostname = check_hostname and cert_reqs != ssl.CERT_NONE
+    context.verify_mode = cert_reqs
+    for flag in include_verify_flags:
+        context.verify_flags |= flag
+    for flag in exclude_verify_flags:
+        context.verify_flags &= ~flag
+    if certfile or keyfile:
+        context.load_cert_chain(certfile, keyfile, password)  # type: ignore[arg-type] # None is refused here
+    if ca_certs or ca_path or ca_data:
+        context.load_verify_locations(ca_certs, ca_path, ca_data)
+    if min_version:
+        context.minimum_version = min_version
+    if ciphers:
+        context.set_ciphers(ciphers)
+    return context
 
 
 # The options. redis-py knows more, but those take an object, or would break what this store promises.
@@ -189,7 +220,7 @@ TLS_OPTIONS: dict[str, Option] = {
     "ssl_ca_data": TEXT,
     "ssl_certfile": FILE,
     "ssl_keyfile": FILE,
-    "ssl_cert_reqs": (_matching("none|optional|required"), "none, optional or required"),
+    "ssl_cert_reqs": (CERTIFICATES.__getitem__, "none, optional or required"),
     "ssl_check_hostname": (_switch, "true or false"),
     "ssl_ciphers": TEXT,
     "ssl_min_version": (TLS_VERSIONS.__getitem__, "771 (TLS 1.2) or 772 (TLS 1.3)"),
