@@ -3,8 +3,10 @@
 import asyncio
 import os
 import socket
+import struct
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,45 +104,117 @@ class RedisCluster:
         raise AssertionError(f"no primary for slot {slot}")
 
 
-class Proxy:
-    """Stands between the app and a server. It can lose an answer, and send new connections to another server."""
+def start_cluster_of_one(
+    folder: Path, announced_port: int, options: tuple[str, ...] = (), port: int | None = None
+) -> RedisServer:
+    """Start a cluster of one primary that tells its clients to come to another port, such as that of a proxy."""
+    names = ("--cluster-announce-ip", "--cluster-announce-port", "--cluster-announce-tls-port")
+    values = ("127.0.0.1", str(announced_port), str(announced_port))
+    announced = [text for pair in zip(names, values, strict=True) for text in pair]
+    server = RedisServer(
+        folder, ("--cluster-enabled", "yes", *announced, *options), port or cluster_ports(1)[0]
+    ).start()
+    assert server.answers("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
+    wait_until(lambda: "cluster_state:ok" in server.answers("CLUSTER", "INFO"))
+    return server
 
-    def __init__(self, target: int) -> None:
+
+class Proxy:
+    """Stands between the app and a server: a proxy, a firewall or a network that fails.
+
+    It can lose an answer, change what is sent, send new connections to another server, and end the connections that
+    exist: `reset`, `close`, or `forget`, as a firewall does. What is sent over a forgotten connection goes nowhere.
+    """
+
+    def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
+        self._port = port
         self.lose_answer_to: bytes | None = None
+        self.changes: dict[bytes, bytes] = {}  # in both directions; old and new of the same length
+        self.accepted = 0
         self._server: asyncio.Server | None = None
+        self._connections: list[ProxiedConnection] = []
+
+    @property
+    def port(self) -> int:
+        assert self._server
+        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
-        assert self._server
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server
         self._server.close()
+        await self.close()
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
-        lost = False
+    async def reset(self) -> None:
+        """End all connections with a TCP reset."""
+        for connection in self._connections:
+            linger = struct.pack("ii", 1, 0)  # makes `close` send a reset
+            if not connection.client.is_closing():
+                connection.client.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.client.transport.abort()
+        await self.close()
+
+    async def close(self) -> None:
+        for connection in self._connections:
+            await connection.end()
+        self._connections.clear()
+
+    async def forget(self) -> None:
+        for connection in self._connections:
+            connection.is_forgotten = True
+
+    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        try:
+            server_reader, server = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            client.close()
+            return
+        connection = ProxiedConnection(client, server)
+        self._connections.append(connection)
 
         async def questions() -> None:
-            nonlocal lost
-            while data := await client.read(65_536):
+            while data := await reader.read(65_536):
                 if self.lose_answer_to and self.lose_answer_to in data:
-                    lost, self.lose_answer_to = True, None
-                to_server.write(data)
-            to_server.close()
+                    connection.loses_answers, self.lose_answer_to = True, None
+                if not connection.is_forgotten:
+                    server.write(self._changed(data))
+            server.close()
 
         async def answers() -> None:
-            while (data := await server.read(65_536)) and not lost:
-                to_client.write(data)
-            to_client.close()
+            while (data := await server_reader.read(65_536)) and not connection.loses_answers:
+                if not connection.is_forgotten:
+                    client.write(self._changed(data))
+            client.close()
 
         await asyncio.gather(questions(), answers(), return_exceptions=True)
+
+    def _changed(self, data: bytes) -> bytes:
+        for old, new in self.changes.items():
+            data = data.replace(old, new)
+        return data
+
+
+@dataclass
+class ProxiedConnection:
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    loses_answers: bool = False
+    is_forgotten: bool = False
+
+    async def end(self) -> None:
+        for writer in (self.client, self.server):
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 def cluster_ports(number: int) -> list[int]:

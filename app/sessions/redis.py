@@ -1,151 +1,208 @@
-"""Sessions in Redis or Valkey, alone or as a cluster: shared by any number of machines.
+"""Sessions in Redis or Valkey, one server or a cluster, shared by any number of machines.
 
-One key a session, so every command is at home on a cluster; the key's own expiry ends it, so there is nothing to sweep.
+Each session is one key, so every command works on a cluster. The key expires by itself, so there is nothing to sweep;
+Redis does not tell anybody when that happens.
+
+If a connection is lost, the command may have been carried out or not. It is repeated once, on a new connection, in a
+form that finds out what the first try did:
+
+| command | sent again as | if the first try was carried out, it finds | it cannot tell, and fails, if |
+|---|---|---|---|
+| load | the same | - | - |
+| create | CREATE_AGAIN | exactly this record. Nobody else knows the id, so it is ours: True | - |
+| replace | REPLACE_AGAIN | exactly `new`: True, also if another request wrote the same bytes | the record is neither |
+| delete | DELETE_AGAIN | nothing | there is nothing: this call or another removed it |
+| delete, with `old` | DELETE_OLD_AGAIN | nothing | there is nothing |
+| count | the same | - | - |
+
+A call that fails claims nothing: what it was asked may have been done.
 """
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
 
+from .redis_connection import DEFAULTS, make_client, repeat_once
+from .redis_url import parse
 from .store import TIMEOUT, StoreUnavailable
 
-# The server runs a script as one step: nobody can write between the comparison and what follows it.
+# The server runs a script as one step: nothing is written between a comparison and what follows it.
 REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 return 1
 """
-DELETE_IF_SAME = """
+DELETE_OLD = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
-MAX_CONNECTIONS = 50  # a process; requests beyond wait their turn, also when all come back after an outage
-MAX_BATCH = 16  # commands sent together; each may be about a mebibyte of session, and a small one waits for the others
+# GET returns false for a missing key.
+CREATE_AGAIN = """
+local held = redis.call('GET', KEYS[1])
+if held then return held == ARGV[1] and 1 or 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+return 1
+"""
+REPLACE_AGAIN = """
+local held = redis.call('GET', KEYS[1])
+if not held then return 0 end
+if held == ARGV[2] then return 1 end
+if held ~= ARGV[1] then return -1 end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+return 1
+"""
+DELETE_AGAIN = "return redis.call('DEL', KEYS[1]) == 1 and 1 or -1"
+DELETE_OLD_AGAIN = """
+local held = redis.call('GET', KEYS[1])
+if not held then return -1 end
+if held ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+UNKNOWN = -1
+MAX_BATCH = 16  # commands sent together; each may carry a mebibyte, and the others wait for it
 COUNT_TIMEOUT = 60.0  # seconds, to walk through all keys
+VERSION_TIMEOUT = 0.5  # seconds
+MINIMUM_VERSION = (6, 2)  # the first with PXAT
 Command = tuple[bytes | str | int, ...]
-# AttributeError: what redis-py's cluster client raises if a node vanishes in mid-command (its issue 3835).
+Pair = tuple[Command, Command]  # a command, and how it is sent again
+# AttributeError: redis-py's cluster client, about a node that it does not know (its issues 3835 and 4214).
 FAILURES = (RedisError, RedisClusterException, OSError, AttributeError)
-OPTIONS: dict[str, Any] = {
-    "protocol": 2,
-    "max_connections": MAX_CONNECTIONS + 1,
-    "socket_connect_timeout": 1.0,  # seconds
-    "socket_timeout": None,  # TIMEOUT is for all that a command waits for, and costs less
-    # Not once more: a command whose answer was lost may have been carried out, and would then seem to have failed.
-    "retry": Retry(NoBackoff(), 0),
-}
 
 
 class RedisStore:
     """A store at a URL: redis://, rediss:// (TLS), valkey://, valkeys://, redis+cluster:// or rediss+cluster://.
 
-    Nothing is connected before the first call, and a lost connection is made anew by the next one. Replication is
-    asynchronous: a failover can lose the last writes (see the README for what to set if that is not good enough).
+    Its keys begin with `prefix`. The first call connects. Replication is asynchronous, so a failover can lose the last
+    writes, the end of a session included: docs/operating.md has the settings that narrow this.
     """
 
-    def __init__(self, url: str, _prefix: str = "session:") -> None:
-        """Raises ValueError for a URL that cannot be right."""
-        scheme, _, address = url.partition("://")
-        parts = urlsplit(f"//{address}")
-        if not parts.hostname or not re.fullmatch(r"(/\d*)?", parts.path):
-            raise ValueError("it needs a host, and after a slash only the number of a database")
-        address = f"{'rediss' if scheme.startswith(('rediss', 'valkeys')) else 'redis'}://{address}"
-        try:
-            if scheme.endswith("+cluster"):
-                # Slots whose primary is down must not keep the others from being served. And only a time limit of its
-                # own makes the client look for the primary that has taken over from one that hangs.
-                options = OPTIONS | {"require_full_coverage": False, "socket_timeout": 1.0}
-                self._client: Any = RedisCluster.from_url(address, **options)
-            else:
-                self._client = Redis.from_url(address, **OPTIONS)
-                self._client.connection_pool.make_connection()  # not to be used: it finds an unknown option
-        except (RedisClusterException, TypeError) as error:
-            raise ValueError(str(error)) from error
-        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._batch: list[Command] = []  # what was asked so far in this turn of the event loop
-        self._answers: asyncio.Task[list[Any]]  # to all that
+    def __init__(self, url: str, prefix: str = "session:") -> None:
+        """Raises ValueError for a URL that cannot work; the message shows no part of it. Never connects."""
+        parsed = parse(url)
+        self._client = make_client(parsed)
+        self._prefix = prefix
+        self._turns = asyncio.Semaphore((DEFAULTS | parsed.options)["max_connections"])
+        self._batch: list[Pair] = []  # what has been asked in this turn of the event loop
+        self._answers: asyncio.Task[list[Any]]  # the answers to `_batch`
 
     async def load(self, session_id: str) -> bytes | None:
-        record: bytes | None = await self._run("GET", _key(session_id))
+        command = "GET", self._key(session_id)
+        record: bytes | None = await self._run(command, command)
         return record
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
-        return bool(await self._run("SET", _key(session_id), record, "NX", "PXAT", _milliseconds(deadline)))
+        key, until = self._key(session_id), _milliseconds(deadline)
+        first = "SET", key, record, "NX", "PXAT", until
+        return bool(await self._run(first, ("EVAL", CREATE_AGAIN, 1, key, record, until)))
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
-        return bool(await self._run("EVAL", REPLACE, 1, _key(session_id), old, new, _milliseconds(deadline)))
+        arguments = 1, self._key(session_id), old, new, _milliseconds(deadline)
+        return bool(await self._run(("EVAL", REPLACE, *arguments), ("EVAL", REPLACE_AGAIN, *arguments)))
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
+        key = self._key(session_id)
         if old is None:
-            return bool(await self._run("DEL", _key(session_id)))
-        return bool(await self._run("EVAL", DELETE_IF_SAME, 1, _key(session_id), old))
+            return bool(await self._run(("DEL", key), ("EVAL", DELETE_AGAIN, 1, key)))
+        return bool(await self._run(("EVAL", DELETE_OLD, 1, key, old), ("EVAL", DELETE_OLD_AGAIN, 1, key, old)))
 
-    async def sweep(self, now: float, limit: int) -> list[str]:  # noqa: ARG002 - Redis does it by itself
+    async def sweep(self, now: float, limit: int) -> list[str]:  # noqa: ARG002 - Redis removes expired keys itself
         return []
 
     async def count(self) -> int:
         try:
-            async with asyncio.timeout(COUNT_TIMEOUT):
-                await self._client.initialize()
-                return sum([1 async for _ in self._client.scan_iter(match=_key("*"), count=1000)])
+            async with asyncio.timeout(COUNT_TIMEOUT), self._turns:
+                return await repeat_once(self._count)
         except FAILURES as error:
             raise StoreUnavailable(str(error) or f"no answer within {COUNT_TIMEOUT} s") from error
 
     async def close(self) -> None:
-        await self._client.aclose()
+        with suppress(*FAILURES):  # a connection may be dead
+            await self._client.aclose()
 
-    async def _run(self, *command: bytes | str | int) -> Any:
+    def _key(self, session_id: str) -> bytes:
+        return f"{self._prefix}{session_id}".encode()
+
+    async def _count(self, _again: bool) -> int:
+        await self._client.initialize()
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "*"
+        return sum([1 async for _ in self._client.scan_iter(match=pattern, count=1000)])
+
+    async def _run(self, first: Command, again: Command) -> Any:
+        """Return what Redis answers to `first`, or to `again` if the connection is lost. Raises StoreUnavailable."""
         try:
-            answer = await (self._alone(command) if isinstance(self._client, RedisCluster) else self._together(command))
+            run = self._run_alone if isinstance(self._client, RedisCluster) else self._run_in_batch
+            answer = await run((first, again))
         except FAILURES as error:
             answer = error
+        if answer == UNKNOWN:
+            raise StoreUnavailable("a connection was lost before the answer came; what was asked may have been done")
         if not isinstance(answer, Exception):
             return answer
-        if str(answer).startswith("WRONGTYPE"):
-            return b""  # a list, say: no record of ours, so it counts as a corrupt one
-        overdue = isinstance(answer, TimeoutError)  # ours: redis-py has one of its own
-        raise StoreUnavailable(f"no answer within {TIMEOUT} s" if overdue else str(answer) or repr(answer)) from answer
+        if "WRONGTYPE" in str(answer):
+            return b""  # a list, for example: it is not a record, so it counts as a corrupt one
+        raise StoreUnavailable(await self._explain(answer)) from answer
 
-    async def _alone(self, command: Command) -> Any:
+    async def _run_alone(self, pair: Pair) -> Any:
         async with asyncio.timeout(TIMEOUT), self._turns:
-            await self._client.initialize()  # explores a cluster; nothing to do once that is done
-            return await self._client.execute_command(*command)
+            return await repeat_once(lambda again: self._execute(pair[again]))
 
-    async def _together(self, command: Command) -> Any:
-        """Send a command with all that others ask in this turn of the event loop: ten cost little more than one."""
+    async def _execute(self, command: Command) -> Any:
+        await self._client.initialize()  # explores a cluster; does nothing once that is done
+        return await self._client.execute_command(*command)
+
+    async def _run_in_batch(self, pair: Pair) -> Any:
+        """Send a command with all others of this turn of the event loop: ten together cost little more than one."""
         if not self._batch or len(self._batch) == MAX_BATCH or self._answers.done():
             self._batch = []
-            self._answers = asyncio.create_task(self._send(self._batch))
-        self._batch.append(command)
+            self._answers = asyncio.create_task(self._run_batch(self._batch))
+        self._batch.append(pair)
         number, answers = len(self._batch) - 1, self._answers
-        return (await asyncio.shield(answers))[number]  # shielded: who gives up must not take it from the others
+        return (await asyncio.shield(answers))[number]  # shielded: a cancelled request must not cancel the others
 
-    async def _send(self, batch: list[Command]) -> list[Any]:
+    async def _run_batch(self, batch: list[Pair]) -> list[Any]:
         """Return for each command what Redis answered, or the error."""
         if self._batch is batch:
             self._batch = []
         try:
             async with asyncio.timeout(TIMEOUT), self._turns:
-                async with self._client.pipeline(transaction=False) as pipeline:
-                    for command in batch:
-                        pipeline.execute_command(*command)
-                    answers: list[Any] = await pipeline.execute(raise_on_error=False)
-                if any(isinstance(answer, ReadOnlyError) for answer in answers):
-                    # This server was the primary once. A new connection may find the one that is it now.
-                    await self._client.connection_pool.disconnect(inuse_connections=False)
-                return answers
+                return await repeat_once(lambda again: self._execute_all([pair[again] for pair in batch]))
         except FAILURES as error:
             return [error] * len(batch)
 
+    async def _execute_all(self, commands: list[Command]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            # This server used to be the primary. A new connection may lead to the present one.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+        return answers
 
-def _key(session_id: str) -> bytes:
-    return f"session:{session_id}".encode()
+    async def _explain(self, error: Exception) -> str:
+        """Return a reason for the log."""
+        if isinstance(error, AttributeError):
+            return "a slot of the cluster seems to be moving to or from a node that this client does not know yet"
+        if isinstance(error, TimeoutError):  # asyncio's; redis-py has one of its own, with a text
+            return f"no answer within {TIMEOUT} s"
+        if "syntax error" in str(error):
+            return await self._explain_version(str(error))
+        return str(error) or repr(error)
+
+    async def _explain_version(self, error: str) -> str:
+        needed = "Redis {}.{} or newer is needed".format(*MINIMUM_VERSION)
+        try:
+            async with asyncio.timeout(VERSION_TIMEOUT):
+                version = str((await self._client.info("server"))["redis_version"])
+        except (*FAILURES, LookupError):
+            return f"{needed}; this server answered: {error}"
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < MINIMUM_VERSION:
+            return f"{needed}, this is {version}"
+        return error
 
 
 def _milliseconds(instant: float) -> int:

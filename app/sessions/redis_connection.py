@@ -1,0 +1,177 @@
+"""Connections to Redis that notice when they have died, and the client that is made of them.
+
+A connection may die while nobody uses it: the server or a proxy closes or resets it, or a firewall forgets it, and then
+nothing that is sent over it is ever answered. That must not be a visitor's error while Redis itself is healthy:
+
+1. A connection that is known to be dead is replaced before a command is sent.
+2. A connection that was idle for 30 s (`health_check_interval` in the URL) is asked with a PING first.
+3. A connection that was idle at all has `FIRST_ANSWER` seconds to answer; otherwise it is given up.
+4. `repeat_once` repeats what was sent over a connection that was lost, on connections that are made after the loss.
+
+Besides, TCP keepalive makes most firewalls remember the connection.
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .redis_url import BadURL, RedisURL
+
+T = TypeVar("T")
+
+IDLE = 0.1  # seconds without use after which a connection counts as idle
+FIRST_ANSWER = 0.7  # seconds that a connection has for its first answer after it was idle
+FAREWELL = 0.1  # seconds that a connection has to be closed
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, seconds, probes
+MAX_CONNECTIONS = 50  # per process
+DEFAULTS: dict[str, Any] = {
+    "protocol": 2,
+    "max_connections": MAX_CONNECTIONS,
+    "socket_connect_timeout": 1.0,  # seconds
+    "socket_keepalive": True,
+    "socket_keepalive_options": {getattr(socket, key): n for key, n in KEEPALIVE.items() if hasattr(socket, key)},
+    "health_check_interval": 30,  # seconds without use after which a connection is checked
+}
+LOST = (RedisConnectionError, RedisTimeoutError, OSError)
+# Connections made before this instant are not used: one of them was lost, and the others may be as dead.
+_trusted_since: ContextVar[float] = ContextVar("_trusted_since", default=float("-inf"))
+
+
+class CannotConnect(RedisConnectionError):
+    """No connection could be made, so no command was sent."""
+
+
+class CheckedConnection(Connection):
+    """A connection that replaces itself if it died while it was idle. redis-py calls the methods below."""
+
+    # redis-py's, None while there is no connection
+    _reader: Any
+    _writer: Any
+
+    made_at = used_at = float("-inf")
+    was_idle = False
+
+    async def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """Connect, if that is not done yet."""
+        if not self.is_connected:
+            self.made_at = self.used_at = time.monotonic()
+        try:
+            await super().connect_check_health(*args, **options)
+        except LOST as error:
+            raise CannotConnect(str(error)) from error
+
+    async def check_health(self) -> None:
+        """Replace the connection if it is dead. Called before every command."""
+        now = time.monotonic()
+        idle, self.used_at = now - self.used_at, now
+        self.was_idle = idle > IDLE
+        check_is_due = 0 < self.health_check_interval < idle
+        if self._is_known_to_be_dead() or (check_is_due and not await self._answers()):
+            await self.disconnect(nowait=True)
+            await self.connect_check_health(check_health=False)
+            self.was_idle = False
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        """Send a command."""
+        try:
+            await super().send_packed_command(*args, **options)
+        except RuntimeError as error:  # uvloop's for a connection that was reset; asyncio's is a ConnectionError
+            raise RedisConnectionError(str(error)) from error
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return the server's next answer."""
+        if not self.was_idle:
+            return await super().read_response(*args, **options)
+        self.was_idle = False
+        try:
+            async with asyncio.timeout(FIRST_ANSWER):
+                return await super().read_response(*args, **options)
+        except TimeoutError as error:
+            raise RedisTimeoutError(f"no answer within {FIRST_ANSWER} s over a connection that was idle") from error
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        """Close the connection. The peer of a dead one never agrees to the end of TLS, so do not wait for it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await super().disconnect(*args, **options)
+
+    def _is_known_to_be_dead(self) -> bool:
+        closed = self._writer.is_closing() or self._reader.at_eof() or self._reader.exception()
+        return bool(closed) or self.made_at < _trusted_since.get()
+
+    async def _answers(self) -> bool:
+        try:
+            await self.send_command("PING", check_health=False)
+            await self.read_response()
+        except LOST:
+            return False
+        return True
+
+
+class CheckedTLSConnection(CheckedConnection, SSLConnection):
+    """The same over TLS. All connections share one context."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = tls
+
+
+async def repeat_once(send: Callable[[bool], Awaitable[T]]) -> T:
+    """Return `await send(False)`; if its connection is lost, `await send(True)` over connections made from then on."""
+    try:
+        return await send(False)
+    except CannotConnect:
+        raise
+    except LOST:
+        context = _trusted_since.set(time.monotonic())
+    try:
+        return await send(True)
+    finally:
+        _trusted_since.reset(context)
+
+
+def make_client(url: RedisURL) -> Any:
+    """Return a `Redis` or a `RedisCluster` that connects when it is used. Raises ValueError if redis-py refuses it."""
+    options = DEFAULTS | {"retry": Retry(NoBackoff(), 0)} | url.options  # `repeat_once` knows better what to repeat
+    connection: dict[str, Any] = {"connection_class": CheckedConnection}
+    if url.tls:
+        connection = {"connection_class": CheckedTLSConnection, "tls": url.tls}
+    try:
+        return (_make_cluster_client if url.cluster else _make_single_client)(options, connection)
+    except Exception as error:  # its message may show a part of the URL
+        problem = f"redis-py refuses it ({type(error).__name__})"
+    raise BadURL(problem)
+
+
+def _make_single_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
+    # Without a limit for single reads: the store limits all that a command waits for, which costs less.
+    pool: Any = ConnectionPool(**{"socket_timeout": None} | options | connection)
+    pool.make_connection()  # not used: it shows whether the options fit together
+    return Redis.from_pool(pool)
+
+
+def _make_cluster_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
+    # Slots whose primary is down must not keep the others from being served. Only a time limit for single reads makes
+    # the client look for the primary that has taken over from one that hangs.
+    options = {"require_full_coverage": False, "socket_timeout": 1.0} | options
+    # A connection that is being closed still counts, so that twice as many may exist for a moment.
+    client: Any = RedisCluster(**options | {"max_connections": 2 * options["max_connections"]})
+    # RedisCluster has no parameter for this. The first line is for nodes found later, the loop for the one in the URL.
+    client.get_connection_kwargs().update(connection)
+    for node in client.startup_nodes:
+        node.connection_class = connection["connection_class"]
+        node.connection_kwargs |= {name: value for name, value in connection.items() if name == "tls"}
+    return client
