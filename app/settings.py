@@ -64,6 +64,10 @@ def open_store(url: str) -> Store:
             from app.sessions.redis import RedisStore
 
             return RedisStore(url)
+        if url.startswith(("postgresql://", "postgres://")):
+            from app.sessions.postgres import PostgresStore
+
+            return PostgresStore(url)
         raise ValueError("it names no session store")
     except (OSError, StoreUnavailable) as error:
         problem = str(error)
@@ -78,6 +82,7 @@ def open_store(url: str) -> Store:
         remedy = (
             f"Good values: SESSION_STORE={DEFAULT_STORE} (below the project), "
             "SESSION_STORE=sqlite:////var/lib/app/sessions.sqlite3, SESSION_STORE=redis://localhost:6379/0, "
+            "SESSION_STORE=postgresql://user:password@localhost/database, "
             "SESSION_STORE=memory:// (for tests)"
         )
     # Of other addresses only the scheme, for they may hold a password.

@@ -24,13 +24,13 @@ class FolderStore:
         async with self._locked():
             return self._read(session_id)
 
-    async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
+    async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         async with self._locked():
-            return self._read(session_id) is None and self._write(session_id, record, expires_at)
+            return self._read(session_id) is None and self._write(session_id, record, deadline)
 
-    async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
+    async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         async with self._locked():
-            return self._read(session_id) == old and self._write(session_id, new, expires_at)
+            return self._read(session_id) == old and self._write(session_id, new, deadline)
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         async with self._locked():
@@ -56,10 +56,10 @@ class FolderStore:
         path = self.folder / session_id
         return path.read_bytes() if path.exists() else None
 
-    def _write(self, session_id: str, record: bytes, expires_at: float) -> bool:
+    def _write(self, session_id: str, record: bytes, deadline: float) -> bool:
         draft = self.folder / ".draft"
         draft.write_bytes(record)
-        os.utime(draft, (expires_at, expires_at))
+        os.utime(draft, (deadline, deadline))
         draft.replace(self.folder / session_id)
         return True
 

@@ -11,13 +11,13 @@ class MemoryStore:
         record, _ = self._records.get(session_id, (None, 0.0))
         return record
 
-    async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
-        return self._records.setdefault(session_id, entry := (record, expires_at)) is entry
+    async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
+        return self._records.setdefault(session_id, entry := (record, deadline)) is entry
 
-    async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
+    async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         if await self.load(session_id) != old:
             return False
-        self._records[session_id] = (new, expires_at)
+        self._records[session_id] = (new, deadline)
         return True
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
@@ -26,7 +26,7 @@ class MemoryStore:
         return self._records.pop(session_id, None) is not None
 
     async def sweep(self, now: float, limit: int) -> list[str]:
-        expired = [session_id for session_id, (_, expires_at) in self._records.items() if expires_at <= now][:limit]
+        expired = [session_id for session_id, (_, deadline) in self._records.items() if deadline <= now][:limit]
         for session_id in expired:
             del self._records[session_id]
         return expired

@@ -75,11 +75,11 @@ class RedisStore:
         record: bytes | None = await self._run("GET", _key(session_id))
         return record
 
-    async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
-        return bool(await self._run("SET", _key(session_id), record, "NX", "PXAT", _milliseconds(expires_at)))
+    async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
+        return bool(await self._run("SET", _key(session_id), record, "NX", "PXAT", _milliseconds(deadline)))
 
-    async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
-        return bool(await self._run("EVAL", REPLACE, 1, _key(session_id), old, new, _milliseconds(expires_at)))
+    async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
+        return bool(await self._run("EVAL", REPLACE, 1, _key(session_id), old, new, _milliseconds(deadline)))
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         if old is None:

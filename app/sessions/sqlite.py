@@ -45,18 +45,18 @@ class SQLiteStore:
         rows, _ = await self._run("SELECT CAST(record AS BLOB) FROM sessions WHERE id = :id", id=session_id)
         return rows[0][0] if rows else None
 
-    async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
+    async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         insert = "INSERT INTO sessions (id, record, expires_at) VALUES (:id, :new, :until) ON CONFLICT DO NOTHING"
-        _, changed = await self._run(insert, id=session_id, new=record, until=expires_at)
+        _, changed = await self._run(insert, id=session_id, new=record, until=deadline)
         return changed == 1
 
-    async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
+    async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         # Most saves leave the instant as it is. Then its index need not be touched, and half as much is written.
         same = (
             "UPDATE sessions SET record = :new WHERE id = :id AND CAST(record AS BLOB) = :old AND expires_at = :until"
         )
         other = "UPDATE sessions SET record = :new, expires_at = :until WHERE id = :id AND CAST(record AS BLOB) = :old"
-        _, changed = await self._run(same, other, id=session_id, old=old, new=new, until=expires_at)
+        _, changed = await self._run(same, other, id=session_id, old=old, new=new, until=deadline)
         return changed == 1
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
