@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,12 +93,56 @@ class PostgresServer:
             self.process.wait(30)
             self.process = None
 
-    def pause(self) -> None:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
         """Let it accept connections and never answer, as a machine that hangs."""
         self._signal_all(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal_all(signal.SIGCONT)
 
-    def resume(self) -> None:
-        self._signal_all(signal.SIGCONT)
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Hold a lock that lets others read the table but not write."""
+        command = [
+            require("psql"),
+            "-XAtq",
+            "-h",
+            str(self.folder),
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+            "-d",
+            "app",
+        ]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as psql:
+            assert psql.stdin
+            assert psql.stdout
+            psql.stdin.write(f"BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE; SELECT 'locked';\n")
+            psql.stdin.flush()
+            assert psql.stdout.readline() == "locked\n"
+            yield
+            psql.stdin.write("ROLLBACK;\n")
+
+    def replica(self) -> "PostgresServer":
+        """Start a replica that follows this server."""
+        replica = PostgresServer()
+        command = [postgres_program("pg_basebackup"), "-h", str(self.folder), "-p", str(self.port), "-U", "postgres"]
+        command += ["--pgdata", str(replica.data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        subprocess.run(command, check=True, capture_output=True, cwd=replica.folder, **as_service())
+        return replica.start()
+
+    def own(self, path: Path) -> None:
+        """Give a file to the server's user, and to nobody else."""
+        path.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(path, "postgres", "postgres")
+
+    def disconnect(self) -> None:
+        """Cut the connections of the app, but let it connect again."""
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
 
     def _signal_all(self, signal_number: int) -> None:
         """The postmaster first, so that no process is added meanwhile. Each of its children is a session of its own."""
@@ -125,6 +171,11 @@ class PostgresServer:
     def empty(self) -> None:
         """Drop the tables that stores have made."""
         self.sql(f"DROP OWNED BY {USER} CASCADE")
+
+    def waiting(self) -> int:
+        """Return how many of the app's statements wait for a lock."""
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'"
+        return int(self.sql(waiting))
 
     def connections(self) -> int:
         return int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"))

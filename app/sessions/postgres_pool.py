@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 from asyncpg.connect_utils import _parse_connect_dsn_and_args as parse_url  # type: ignore[import-untyped]
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 2.0  # seconds, divided among the hosts of the URL
 CHECK_AFTER = 30.0  # seconds without use, after which a firewall or a proxy may have dropped the connection
@@ -80,7 +82,7 @@ class Pool:
         self._hosts = hosts(url)
         self._idle: list[Connection] = []  # the one that was used last is at the end, and is taken first
         self._open: set[Connection] = set()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # that open and close connections
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -105,8 +107,9 @@ class Pool:
 
     async def close(self) -> None:
         self.discard_all()
-        while self._closing:
-            await asyncio.wait(self._closing)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            self.discard_all()
 
     async def _take(self) -> Connection:
         while True:
@@ -129,6 +132,19 @@ class Pool:
                 await asyncio.sleep(RETRY_PAUSE)  # by then another call may have returned its connection
 
     async def _connect(self) -> Connection:
+        """Return a new connection. If the caller is cancelled meanwhile, the next one gets it."""
+        connecting = self._start(self._connect_to_a_host())
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(self._keep)
+            raise
+
+    def _keep(self, connecting: asyncio.Task[Connection]) -> None:
+        if not connecting.cancelled() and not connecting.exception():
+            self._idle.append(connecting.result())
+
+    async def _connect_to_a_host(self) -> Connection:
         """Connect to the first host that answers and is suitable, beginning with the one that was so last."""
         failure: Exception = OSError("no host")
         for host in self._hosts:
@@ -146,9 +162,13 @@ class Pool:
     def _discard(self, connection: Connection) -> None:
         """Close a connection in the background. No visitor waits for that."""
         self._open.discard(connection)
-        task = asyncio.create_task(connection.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._start(connection.close())
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def hosts(url: str) -> list[dict[str, Any]]:

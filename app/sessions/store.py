@@ -25,7 +25,7 @@ class Store(Protocol):
     may be returned or not: the caller checks the deadline inside the record.
 
     **Opening.** The constructor raises ValueError for an address or an option that can never work, and shows no part
-    of a secret. It does not connect. The first call opens what it needs and creates a missing table or folder, also
+    of a secret. It connects to nothing. The first call opens what it needs and creates a missing table or folder, also
     if many processes do so at the same moment. An app therefore starts while its database is down.
 
     **Errors.** Any method may raise `StoreUnavailable` or an `OSError`; then the operation may have happened or not.
