@@ -164,7 +164,9 @@ class PostgresServer:
             database = "postgres"
         arguments = ["-h", str(self.folder), "-p", str(self.port), "-U", user, "-d", database]
         command = [require("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments, "-c", statement]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        # A test may have made the server read-only for all others.
+        writable = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=writable)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()
 
