@@ -39,19 +39,15 @@ MAX_BATCH = 16  # ids a statement; each record may be about a mebibyte, and a sm
 COUNT_TIMEOUT = 60.0  # seconds
 
 ATTEMPTS = 3
-# After these errors nothing was changed, so the statement may be sent again.
-UNDONE = (
-    asyncpg.UndefinedTableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-)
-# After these errors nobody knows, and only a statement that changes nothing may be sent again.
+# After these errors nothing was changed, so any statement may be sent again: two transactions got in each other's way;
+CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+# a server is a replica now, or asyncpg sends nothing, because it has read that the server ends the connection.
+REFUSED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# After these errors nobody knows. Only a statement that changes nothing may be sent again.
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
     ConnectionError,
     RuntimeError,
 )
@@ -138,18 +134,24 @@ class PostgresStore:
 
     async def _run(self, statement: str, *arguments: Any, may_repeat: bool = False) -> list[Any]:
         """Return the rows of a statement. Send it again after an error that allows it."""
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS - 1):
             try:
-                async with self._pool.connection() as connection:
-                    return await connection.fetch(statement.format(table=self._table), *arguments)
-            except UNDONE + LOST as error:
-                if attempt == ATTEMPTS or (isinstance(error, LOST) and not may_repeat):
+                return await self._run_once(statement, *arguments)
+            except asyncpg.UndefinedTableError:
+                await self._create_table()
+            except CONFLICTS:
+                pass
+            except REFUSED:
+                self._pool.discard_all()  # a new connection may find the server that works
+            except LOST:
+                if not may_repeat:
                     raise
-                if isinstance(error, asyncpg.UndefinedTableError):
-                    await self._create_table()
-                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                    self._pool.discard_all()  # a former primary; a new connection may find its successor
-        raise AssertionError("the last attempt returns or raises")
+                self._pool.discard_all()
+        return await self._run_once(statement, *arguments)
+
+    async def _run_once(self, statement: str, *arguments: Any) -> list[Any]:
+        async with self._pool.connection() as connection:
+            return await connection.fetch(statement.format(table=self._table), *arguments)
 
     async def _create_table(self) -> None:
         async with self._pool.connection() as connection:

@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import asyncpg  # type: ignore[import-untyped]
 from asyncpg.connect_utils import _parse_connect_dsn_and_args as parse_url  # type: ignore[import-untyped]
 
+from .store import StoreUnavailable
+
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 2.0  # seconds, divided among the hosts of the URL
@@ -126,9 +128,9 @@ class Pool:
                 self.discard_all()  # what ended this connection has probably ended the others too
             try:
                 return await self._connect()
-            except asyncpg.TooManyConnectionsError:
-                if not self._open:
-                    raise
+            except FAILURES as error:
+                if not (self._open and isinstance(error, asyncpg.TooManyConnectionsError)):
+                    raise StoreUnavailable(str(error) or "no server has answered in time") from error
                 await asyncio.sleep(RETRY_PAUSE)  # by then another call may have returned its connection
 
     async def _connect(self) -> Connection:

@@ -172,6 +172,19 @@ async def test_rule_12_connections_that_died_while_idle_cost_nobody_an_error(
         await store.close()
 
 
+async def test_rule_12_a_connection_that_the_server_has_just_ended_costs_nobody_an_error(
+    postgres: PostgresServer, store: Store
+) -> None:
+    """Its farewell is there, but the event loop, which was busy, has read none of it or only a part."""
+    for n in range(15):
+        assert await store.create(id_of(n), b"x", FAR)
+        postgres.disconnect()
+        assert await store.replace(id_of(n), b"x", b"y", FAR)
+        postgres.disconnect()
+        await asyncio.sleep(n / 10_000)
+        assert await store.delete(id_of(n))
+
+
 async def test_rule_12_a_load_is_repeated_if_its_connection_dies(postgres: PostgresServer) -> None:
     async with Firewall(postgres) as firewall:
         store = PostgresStore(firewall.url)
