@@ -175,14 +175,13 @@ async def test_rule_12_connections_that_died_while_idle_cost_nobody_an_error(
 async def test_rule_12_a_connection_that_the_server_has_just_ended_costs_nobody_an_error(
     postgres: PostgresServer, store: Store
 ) -> None:
-    """Its farewell is there, but the event loop, which was busy, has read none of it or only a part."""
-    for n in range(15):
+    """The event loop, which was busy, has just read the server's error message, but not yet the end."""
+    for n in range(10):
         assert await store.create(id_of(n), b"x", FAR)
         postgres.disconnect()
+        time.sleep(0.1)
+        await asyncio.sleep(0)
         assert await store.replace(id_of(n), b"x", b"y", FAR)
-        postgres.disconnect()
-        await asyncio.sleep(n / 10_000)
-        assert await store.delete(id_of(n))
 
 
 async def test_rule_12_a_load_is_repeated_if_its_connection_dies(postgres: PostgresServer) -> None:
