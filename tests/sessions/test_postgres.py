@@ -179,6 +179,7 @@ async def test_rule_12_a_connection_that_the_server_has_just_ended_costs_nobody_
     for n in range(10):
         assert await store.create(id_of(n), b"x", FAR)
         postgres.disconnect()
+        wait_until(lambda: postgres.connections() == 0)
         time.sleep(0.1)
         for _ in range(2 + n % 3):  # turns of the event loop: one polls, the next reads
             await asyncio.sleep(0)
