@@ -13,10 +13,11 @@ from playwright.sync_api import Browser, sync_playwright
 from app.main import create_app
 from app.sessions import SessionManager
 from app.settings import Settings
+from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
 from tests.support import CHROMIUM_OPTIONS, Server, require
 
-STORES = ["memory", "sqlite", "redis", "cluster"]
+STORES = ["memory", "sqlite", "redis", "cluster", "postgres"]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,13 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
     cluster.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer().create()
+    yield server
+    server.remove()
+
+
 def empty_store(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
     """Return the address of an empty store. Starts what it needs."""
     if kind == "redis":
@@ -48,6 +56,10 @@ def empty_store(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
         cluster: RedisCluster = request.getfixturevalue("redis_cluster")
         cluster.flush()
         return cluster.url
+    if kind == "postgres":
+        postgres: PostgresServer = request.getfixturevalue("postgres_server")
+        postgres.empty()
+        return postgres.url
     return "memory://" if kind == "memory" else f"sqlite:///{folder}/sessions.sqlite3"
 
 

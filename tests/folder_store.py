@@ -6,14 +6,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TextIO
 
 from app.sessions.store import TIMEOUT
 
 
 class FolderStore:
-    """One file a session, whose modification time is the instant at which it expires.
+    """One file a session. Its modification time is the deadline of the record.
 
-    An `OSError` may pass: it counts as a store that fails.
+    An `OSError` may pass: the caller treats it as a failed store.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -24,20 +25,22 @@ class FolderStore:
         async with self._locked():
             return self._read(session_id)
 
-    async def create(self, session_id: str, record: bytes, expires_at: float) -> bool:
+    async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         async with self._locked():
-            return self._read(session_id) is None and self._write(session_id, record, expires_at)
+            return self._read(session_id) is None and self._write(session_id, record, deadline)
 
-    async def replace(self, session_id: str, old: bytes, new: bytes, expires_at: float) -> bool:
+    async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         async with self._locked():
-            return self._read(session_id) == old and self._write(session_id, new, expires_at)
+            return self._read(session_id) == old and self._write(session_id, new, deadline)
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         async with self._locked():
             found = self._read(session_id)
-            if removed := found is not None and old in (None, found):
-                (self.folder / session_id).unlink()
-            return removed
+            if found is None or old not in (None, found):
+                return False
+            (self.folder / session_id).unlink()
+        await asyncio.to_thread(self._sync)  # a power cut must not bring the file back
+        return True
 
     async def sweep(self, now: float, limit: int) -> list[str]:
         async with self._locked():
@@ -56,17 +59,33 @@ class FolderStore:
         path = self.folder / session_id
         return path.read_bytes() if path.exists() else None
 
-    def _write(self, session_id: str, record: bytes, expires_at: float) -> bool:
+    def _write(self, session_id: str, record: bytes, deadline: float) -> bool:
         draft = self.folder / ".draft"
         draft.write_bytes(record)
-        os.utime(draft, (expires_at, expires_at))
+        os.utime(draft, (deadline, deadline))
         draft.replace(self.folder / session_id)
         return True
 
+    def _sync(self) -> None:
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        """Keep everybody else out. Waiting for that is a thread's task, so that other requests are served."""
+        """Keep all other processes and calls out. Closing the file gives the lock back, whatever happens."""
         with (self.folder / ".lock").open("w") as lock:
             async with asyncio.timeout(TIMEOUT):
-                await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+                while not _try_lock(lock):
+                    await asyncio.sleep(0.005)  # other requests are served meanwhile
             yield
+
+
+def _try_lock(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,10 +1,14 @@
 """What a session store is.
 
 A store keeps opaque bytes under an id, each with the instant at which they expire. It knows nothing of cookies,
-tokens, JSON or merging: all of that happens above it, in `session.py`, once for every store.
+tokens, JSON or merging: all of that happens above it, in `records.py` and `session.py`, once for every store.
 """
 
-from typing import Protocol
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has its answer within five seconds
 
@@ -16,38 +20,91 @@ class StoreUnavailable(Exception):
 
 
 class Store(Protocol):
-    """Five operations on records, and two for the people who run it.
+    """Five operations on records, and two for operators.
 
-    `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters); instants are Unix times in
-    seconds. Every method may raise `StoreUnavailable` or an `OSError`, and then nothing may be claimed of what it did.
-    Every method but `count` answers or fails within `TIMEOUT`, and waits by awaiting, so that others are served
-    meanwhile. To see to it is the store's task, because only where it really waits is a timer worth its cost.
+    `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters). `deadline` and `now` are Unix
+    times in seconds; a store keeps a deadline to the millisecond. A missing record is not an error. An expired record
+    may be returned or not: the caller checks the deadline inside the record.
 
-    A record that is missing is not an error. A record that has expired may be returned or not; whoever asks looks at
-    the deadline inside.
+    **Opening.** The constructor raises ValueError for an address or an option that can never work, and shows no part
+    of a secret. It connects to nothing. The first call opens what it needs and creates a missing table or folder, also
+    if many processes do so at the same moment. An app therefore starts while its database is down.
+
+    **Errors.** Any method may raise `StoreUnavailable` or an `OSError`; then the operation may have happened or not.
+    The next call tries again, with a new connection if need be. A failed store needs no restart.
+
+    **Time limit.** Every method except `count` answers or fails within `TIMEOUT`, and waits by awaiting, so that other
+    requests are served. The store enforces this limit itself, because only the store knows where it really waits.
+    `asyncio.timeout` is enough if the client library stops at once when it is cancelled; otherwise use `within_limit`.
+
+    **Cancellation.** Any call may be cancelled at any await. Its operation has then happened or not. Nothing stays
+    locked, and no later call receives its answer: a connection that still waits for one is closed, not used again.
+
+    **Concurrency.** Methods are called concurrently, from one event loop in each of many processes.
     """
 
     async def load(self, session_id: str) -> bytes | None:
         """Return the record, exactly as it was stored, or None."""
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
-        """Insert a record; False, and nothing changed, if the id is taken."""
+        """Insert a record. Return False, and change nothing, if the id is taken."""
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         """Put `new` in the place of `old` in one atomic step.
 
-        False, and nothing changed, if the store now holds anything else under this id, or nothing. That one condition
-        is what keeps two concurrent saves from undoing each other, and an ended session from coming back.
+        Return False, and change nothing, if the store holds any other record under this id, or none. This condition
+        keeps two concurrent saves from undoing each other, and an ended session from coming back.
         """
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        """Remove the record, or only if it still is `old`. True for the one caller who removed it."""
+        """Remove the record, or with `old` only if it is still these bytes. Return True to the one caller who did it.
+
+        Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
+        """
 
     async def sweep(self, now: float, limit: int) -> list[str]:
-        """Remove at most `limit` records that expired by `now`; return the ids that this very call removed."""
+        """Remove at most `limit` records that expired by `now`, and return their ids.
+
+        Several processes sweep at the same time. Each id is returned by one of them; none waits for another. A record
+        whose deadline was moved meanwhile stays. A store that expires records by itself returns an empty list.
+        """
 
     async def count(self) -> int:
-        """Return how many records there are, those included that expired and were not swept yet."""
+        """Return the number of records, including those that expired and were not swept yet."""
 
     async def close(self) -> None:
         """Let go of files and connections. The next call may open them again."""
+
+
+async def within_limit(call: Coroutine[Any, Any, T], seconds: float = TIMEOUT) -> T:
+    """Return the result of `call`, or raise StoreUnavailable after so many seconds.
+
+    Some client libraries wait for the server when they are cancelled, so that `asyncio.timeout` takes far too long.
+    Here the call runs in a task of its own. At the limit, or if the caller is cancelled, the task is cancelled and
+    left alone: nobody waits for it. The call itself must close the connection that it used, in an `except` or
+    `finally`, before it gives others a chance to use it.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        done, _ = await asyncio.wait((task,), timeout=seconds)
+    except asyncio.CancelledError:
+        _abandon(task)
+        raise
+    if not done:
+        _abandon(task)
+        raise StoreUnavailable(f"no answer within {seconds} s")
+    return task.result()
+
+
+_abandoned: set[asyncio.Task[Any]] = set()  # the event loop itself holds tasks only weakly
+
+
+def _abandon(task: asyncio.Task[Any]) -> None:
+    def forget(task: asyncio.Task[Any]) -> None:
+        _abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # otherwise asyncio logs that nobody has asked for it
+
+    _abandoned.add(task)
+    task.cancel()
+    task.add_done_callback(forget)

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from app.sessions import SessionManager, StoreUnavailable
+from app.sessions.records import digest
 from app.sessions.redis import MAX_BATCH, RedisStore
 from app.sessions.redis_connection import MAX_CONNECTIONS
-from app.sessions.records import digest
 from app.settings import PROJECT
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer, cluster_ports, start_cluster_of_one
@@ -302,12 +302,13 @@ async def test_rule_12_a_lost_answer_loses_no_session(redis: RedisServer, what: 
     """The server did what it was asked, and the answer was lost. A save is recognized; a delete is not."""
     ended: list[str] = []
 
-    async def note(_: list[str], reason: str) -> None:
+    async def note(_: str, reason: str, _new_id: str | None) -> None:
         ended.append(reason)
 
     async with Proxy(redis.port) as proxy:
         store = RedisStore(proxy.url)
-        sessions = SessionManager(store, on_ended=note)
+        sessions = SessionManager(store)
+        sessions.events.listeners.append(note)
         token = await stored(sessions, quote="x")
         session = await sessions.start(token)
         proxy.lose_answer_to = b"EVAL" if what != "destroy" else b"DEL"

@@ -17,7 +17,7 @@ import uvloop
 from app.sessions import StoreUnavailable
 from app.sessions.redis import RedisStore
 from app.sessions.redis_connection import DEFAULTS, repeat_once
-from app.sessions.session import digest
+from app.sessions.records import digest
 from app.sessions.store import TIMEOUT
 from tests.redis_servers import Proxy, RedisServer, start_cluster_of_one
 from tests.support import free_port, require

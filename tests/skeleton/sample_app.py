@@ -21,10 +21,12 @@ from app.error_pages import error_pages
 from app.errors import wants_fragment
 from app.forms import Field, read_form, read_text
 from app.main import create_app
-from app.sessions import Session, SessionEnded, SessionTooLarge, StoreUnavailable
+from app.sessions import Key, Session, SessionEnded, SessionTooLarge, StoreUnavailable
 from app.settings import Settings
 
 DEFAULT = "initial text"
+TEXT = Key("text", str, default=DEFAULT)
+TITLE = Key("title", str, default="")
 TEXT_FIELD = Field("text", label="Text", kind="textarea", max_size=65_536)
 TITLE_FIELD = Field("title", label="Title", max_size=200)
 NAME = Field("name", label="Name")
@@ -39,25 +41,25 @@ AnyRequest = Request[Any, Any, Any]
 
 @route("/", http_method=PAGE)
 async def text_page(session: NamedDependency[Session]) -> Template:
-    return Template("sample/text.html", context={"text": session.get("text", DEFAULT)})
+    return Template("sample/text.html", context={"text": session[TEXT]})
 
 
 @route("/saved", http_method=PAGE)
 async def saved_text(request: AnyRequest, session: NamedDependency[Session]) -> Response[str | None]:
-    return saved(request, session.get("text", DEFAULT))
+    return saved(request, session[TEXT])
 
 
 @put("/text")
 async def update_text(request: AnyRequest, session: NamedDependency[Session]) -> Response[Any]:
-    session["text"] = await read_text(request, TEXT_FIELD)
+    session[TEXT] = await read_text(request, TEXT_FIELD)
     if request.content_type[0] == "text/plain":
-        return Response(session["text"], media_type=MediaType.TEXT)
+        return Response(session[TEXT], media_type=MediaType.TEXT)
     return Template("fragments/saved.html")
 
 
 @post("/text")
 async def submit_text(request: AnyRequest, session: NamedDependency[Session]) -> Redirect:
-    (session["text"],) = await read_form(request, TEXT_FIELD)
+    (session[TEXT],) = await read_form(request, TEXT_FIELD)
     return Redirect("/sample", status_code=303)
 
 
@@ -86,18 +88,18 @@ async def public_page() -> Template:
 
 @get("/two")
 async def two_fields_page(session: NamedDependency[Session]) -> Template:
-    context = {"text": session.get("text", DEFAULT), "title": session.get("title", "")}
+    context = {"text": session[TEXT], "title": session[TITLE]}
     return Template("sample/two.html", context=context)
 
 
 @get("/saved-title")
 async def saved_title(request: AnyRequest, session: NamedDependency[Session]) -> Response[str | None]:
-    return saved(request, session.get("title", ""))
+    return saved(request, session[TITLE])
 
 
 @put("/title")
 async def update_title(request: AnyRequest, session: NamedDependency[Session]) -> Template:
-    (session["title"],) = await read_form(request, TITLE_FIELD)
+    (session[TITLE],) = await read_form(request, TITLE_FIELD)
     return Template("fragments/saved.html")
 
 
@@ -138,7 +140,7 @@ async def plain_text() -> str:
 async def fail(request: AnyRequest, session: NamedDependency[Session], status: FromPath[int]) -> None:
     """Read a form, change the session, then fail."""
     await read_form(request, TEXT_FIELD)
-    session["text"] = "changed by a request that failed"
+    session[TEXT] = "changed by a request that failed"
     causes = {409: SessionEnded, 413: SessionTooLarge, 500: RuntimeError, 503: StoreUnavailable}
     raise causes[status]() if status in causes else HTTPException(status_code=status)
 
@@ -172,7 +174,7 @@ async def raw(request: AnyRequest) -> None:
 @post("/forbidden")
 async def forbidden(request: AnyRequest, session: NamedDependency[Session]) -> None:
     await read_form(request, TEXT_FIELD)
-    session["text"] = "changed by a request that was not allowed"
+    session[TEXT] = "changed by a request that was not allowed"
     raise PermissionDeniedException
 
 

@@ -1,0 +1,197 @@
+"""Connections to PostgreSQL: opened when they are needed, kept while they work, closed after any error."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from inspect import signature
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import asyncpg  # type: ignore[import-untyped]
+from asyncpg.connect_utils import _parse_connect_dsn_and_args as parse_url  # type: ignore[import-untyped]
+
+from .store import StoreUnavailable
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 2.0  # seconds, divided among the hosts of the URL
+CHECK_AFTER = 30.0  # seconds without use, after which a firewall or a proxy may have dropped the connection
+CHECK_TIMEOUT = 0.5  # seconds
+CLOSE_TIMEOUT = 1.0  # seconds
+RETRY_PAUSE = 0.05  # seconds
+
+# RuntimeError: uvloop raises it for a write to a connection that was reset.
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, RuntimeError)
+
+OPTIONS = (
+    "application_name, dbname, host, options, password, passfile, port, search_path, service, sslcert, sslcrl, sslkey, "
+    "sslmode, sslnegotiation, sslpassword, sslrootcert, ssl_max_protocol_version, ssl_min_protocol_version, "
+    "synchronous_commit, target_session_attrs, user"
+)
+
+
+class Connection:
+    """A connection, and the statements that were prepared on it."""
+
+    def __init__(self, raw: Any, can_prepare: bool) -> None:
+        self.raw = raw
+        self.used_at = time.monotonic()
+        self._can_prepare = can_prepare
+        self._prepared: dict[str, Any] = {}
+
+    @classmethod
+    async def open(cls, url: str, host: dict[str, Any]) -> "Connection":
+        raw = await asyncpg.connect(url, **host, statement_cache_size=0)
+        try:
+            # A pooler such as PgBouncer may send each statement to another server process, where it is not prepared.
+            # Behind a pooler, the process id that the client was told is made up.
+            return cls(raw, await raw.fetchval("SELECT pg_backend_pid()") == raw.get_server_pid())
+        except BaseException:
+            raw.terminate()
+            raise
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
+        if not self._can_prepare:
+            return list(await self.raw.fetch(statement, *arguments))  # two round trips instead of one
+        if statement not in self._prepared:
+            self._prepared[statement] = await self.raw.prepare(statement)
+        return list(await self._prepared[statement].fetch(*arguments))
+
+    async def is_alive(self) -> bool:
+        """Ask the server, unless it was heard of recently. Close the connection if there is no answer."""
+        if self.raw.is_closed() or time.monotonic() - self.used_at < CHECK_AFTER:
+            return not self.raw.is_closed()
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self.raw.execute("SELECT 1")
+        except FAILURES:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Cancel the statement that still runs, if any. Waiting for a lock, it would keep the server's process."""
+        with suppress(*FAILURES):
+            await self.raw.close(timeout=CLOSE_TIMEOUT)
+
+
+class Pool:
+    """The connections of one process. It sets no limit and no time limit: that is left to the caller."""
+
+    def __init__(self, url: str) -> None:
+        """Raise ValueError for a URL that cannot work."""
+        self._url = url
+        self._hosts = hosts(url)
+        self._idle: list[Connection] = []  # the one that was used last is at the end, and is taken first
+        self._open: set[Connection] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # that open and close connections
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection. If the body fails or is cancelled, an answer may still arrive on it, so it is closed."""
+        connection = await self._take()
+        try:
+            yield connection
+        except BaseException:
+            self._discard(connection)
+            raise
+        if connection not in self._open:  # discard_all was called meanwhile
+            self._discard(connection)
+            return
+        connection.used_at = time.monotonic()
+        self._idle.append(connection)
+
+    def discard_all(self) -> None:
+        """Close the idle connections now, and those in use when they come back."""
+        while self._idle:
+            self._discard(self._idle.pop())
+        self._open.clear()
+
+    async def close(self) -> None:
+        self.discard_all()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            self.discard_all()
+
+    async def _take(self) -> Connection:
+        while True:
+            while self._idle:
+                connection = self._idle.pop()
+                try:
+                    alive = await connection.is_alive()
+                except BaseException:
+                    self._discard(connection)
+                    raise
+                if alive:
+                    return connection
+                self._discard(connection)
+                self.discard_all()  # what ended this connection has probably ended the others too
+            try:
+                return await self._connect()
+            except FAILURES as error:
+                if not (self._open and isinstance(error, asyncpg.TooManyConnectionsError)):
+                    raise StoreUnavailable(str(error) or "no server has answered in time") from error
+                await asyncio.sleep(RETRY_PAUSE)  # by then another call may have returned its connection
+
+    async def _connect(self) -> Connection:
+        """Return a new connection. If the caller is cancelled meanwhile, the next one gets it."""
+        connecting = self._start(self._connect_to_a_host())
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(self._keep)
+            raise
+
+    def _keep(self, connecting: asyncio.Task[Connection]) -> None:
+        if not connecting.cancelled() and not connecting.exception():
+            self._idle.append(connecting.result())
+
+    async def _connect_to_a_host(self) -> Connection:
+        """Connect to the first host that answers and is suitable, beginning with the one that was so last."""
+        failure: Exception = OSError("no host")
+        for host in self._hosts:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT / len(self._hosts)):
+                    connection = await Connection.open(self._url, host)
+            except FAILURES as error:
+                failure = error
+            else:
+                self._hosts = sorted(self._hosts, key=lambda other: other != host)
+                self._open.add(connection)
+                return connection
+        raise failure
+
+    def _discard(self, connection: Connection) -> None:
+        """Close a connection in the background. No visitor waits for that."""
+        self._open.discard(connection)
+        self._start(connection.close())
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def hosts(url: str) -> list[dict[str, Any]]:
+    """Return the addresses in a URL, as arguments of asyncpg.connect. Raise ValueError for a URL that cannot work.
+
+    The message shows no part of the URL: a password in which `/` or `?` is not escaped looks like a port or an option.
+    """
+    try:
+        options = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)}
+        # asyncpg has no public function that checks a URL without connecting. pyproject.toml pins its minor version.
+        addresses, _ = parse_url(**dict.fromkeys(signature(parse_url).parameters) | {"dsn": url})
+        found: list[dict[str, Any]] = [
+            {"host": a} if isinstance(a, str) else {"host": a[0], "port": a[1]} for a in addresses
+        ]
+        if any("@" in host["host"] or not 0 < host.get("port", 1) < 65_536 for host in found):
+            raise ValueError
+    except (asyncpg.InterfaceError, ValueError, OSError):
+        raise ValueError(
+            "the address or the value of an option cannot be used, or a file that it names cannot be read. "
+            "In a password, write special characters as %XX"
+        ) from None
+    if not options <= set(OPTIONS.split(", ")):
+        raise ValueError(f"it has an unknown option. Known are: {OPTIONS}")
+    return found
