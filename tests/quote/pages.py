@@ -96,7 +96,7 @@ def quote_error_without_script(page: Page, _: Server) -> Iterator[None]:
     page.route("**/*.js", lambda route: route.abort())
     page.goto("/")
     save(page, "To be, or not to be? " * 4000)
-    expect(page.get_by_role("alert").first).to_contain_text("too long")
+    expect(page.get_by_role("alert")).to_contain_text("too long")
     yield
 
 
