@@ -12,6 +12,7 @@ from tests.support import UPDATE, Server
 QUOTE = "We know what we are,\nbut know not what we may be."
 
 FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
+ENVIRONMENT = {"DESTROY_DELAY": "3"}
 STATES: dict[str, State] = {}
 
 
