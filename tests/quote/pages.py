@@ -12,6 +12,7 @@ from tests.support import UPDATE, Server
 QUOTE = "We know what we are,\nbut know not what we may be."
 
 FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
+ENVIRONMENT = {"DESTROY_DELAY": "3"}
 STATES: dict[str, State] = {}
 
 
@@ -96,7 +97,7 @@ def quote_error_without_script(page: Page, _: Server) -> Iterator[None]:
     page.route("**/*.js", lambda route: route.abort())
     page.goto("/")
     save(page, "To be, or not to be? " * 4000)
-    expect(page.get_by_role("alert").first).to_contain_text("too long")
+    expect(page.get_by_role("alert")).to_contain_text("too long")
     yield
 
 

@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.sessions.records import digest
-from tests.quote.pages import saved
+from tests.quote.pages import STATES, saved
+from tests.skeleton.checks import SCHEMES, assert_light, findings
 from tests.skeleton.sample import expect_status, expect_text, save, token_in
 from tests.support import Server, wait_until
 
@@ -98,3 +99,21 @@ def test_nothing_scrolls_sideways_at_320_pixels(visit: Visit, path: str, scheme:
     page = visit(viewport={"width": 320, "height": 640}, color_scheme=scheme)
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_a_first_load_is_light(browser: Browser, server: Server) -> None:
+    for path, requests in [("/", 8), ("/manage", 6)]:
+        context = browser.new_context(base_url=server.url)
+        assert_light(context, path, requests)
+        context.close()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing(browser: Browser, server: Server, state: str) -> None:
+    page = browser.new_page(base_url=server.url)
+    page.set_default_timeout(10_000)
+    for _ in STATES[state](page, server):
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            assert findings(page) == [], scheme
+    page.close()

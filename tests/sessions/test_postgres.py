@@ -18,8 +18,8 @@ from app.sessions.postgres import MAX_BATCH, READERS, WRITERS, PostgresStore
 from app.sessions.records import digest
 from app.settings import PROJECT
 from tests.postgres_server import USER, PgBouncer, PostgresServer
-from tests.sessions.test_redis import answered_within, assert_the_contracts_answer
 from tests.sessions.helpers import stored, values_of
+from tests.sessions.test_redis import answered_within, assert_the_contracts_answer
 from tests.store_contract import FAR, A, B, StoreContract, id_of
 from tests.support import FORM, TEXT, UPDATE, HeldRequest, Server, require, shown_quote, token_of, wait_until
 
@@ -200,12 +200,13 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(postgres:
     """The server did it, but nobody heard of it. If it were sent again, the answer would be that nothing is there."""
     ended: list[str] = []
 
-    async def note(_: list[str], reason: str) -> None:
+    async def note(_: str, reason: str, _new_id: str | None) -> None:
         ended.append(reason)
 
     async with Firewall(postgres) as firewall:
         store = PostgresStore(firewall.url)
-        sessions = SessionManager(store, on_ended=note)
+        sessions = SessionManager(store)
+        sessions.events.listeners.append(note)
         token = await stored(sessions, quote="x")
         session = await sessions.start(token)
         if what == "save":

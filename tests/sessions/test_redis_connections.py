@@ -15,9 +15,9 @@ import pytest
 import uvloop
 
 from app.sessions import StoreUnavailable
+from app.sessions.records import digest
 from app.sessions.redis import RedisStore
 from app.sessions.redis_connection import DEFAULTS, repeat_once
-from app.sessions.records import digest
 from app.sessions.store import TIMEOUT
 from tests.redis_servers import Proxy, RedisServer, start_cluster_of_one
 from tests.support import free_port, require

@@ -18,6 +18,16 @@ def errors(page: Page, _: Server) -> Iterator[None]:
     yield
 
 
+def error_with_form(page: Page, _: Server) -> Iterator[None]:
+    """A form of the sample app that failed without JavaScript: text, password and a hidden field."""
+    page.route("**/*.js", lambda route: route.abort())
+    page.goto("/sample/links")
+    page.get_by_label("Bare").fill("To be, or not to be,\nthat is the question.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("Your session ended")
+    yield
+
+
 def error_page(status: int) -> State:
     def show(page: Page, _: Server) -> Iterator[None]:
         page.goto(f"/errors/{status}")
@@ -27,5 +37,9 @@ def error_page(status: int) -> State:
     return show
 
 
-STATES: dict[str, State] = {"errors": errors} | {f"error-{status}": error_page(status) for status in MESSAGES}
+STATES: dict[str, State] = {"errors": errors, "error-with-form": error_with_form} | {
+    f"error-{status}": error_page(status) for status in MESSAGES
+}
+APP = "tests.skeleton.sample_app:app"
 FOR_THE_README: list[str] = []
+ENVIRONMENT = {"LITESTAR_DEBUG": "1"}

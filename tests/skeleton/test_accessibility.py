@@ -3,21 +3,26 @@
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.quote.pages import STATES
 from tests.sessions.test_faults import locked
-from tests.skeleton.test_browser import save
+from tests.skeleton.checks import SCHEMES, findings
+from tests.skeleton.pages import STATES
+from tests.skeleton.sample import (
+    HOME,
+    end_session_during_next_save,
+    expect_status,
+    sample_server,
+    save,
+    saved,
+)
 from tests.support import Server
 
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 FORCED: tuple[Literal["none", "active"], ...] = ("none", "active")
-PAGES = ["/", "/manage", "/about", "/errors", "/errors/415"]
+PAGES = [HOME, "/sample/session", "/sample/two", "/sample/links", "/errors", "/errors/415"]
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 3
 
 Open = Callable[..., Page]
@@ -25,8 +30,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environment = {"DESTROY_DELAY": "2", "LITESTAR_DEBUG": "1"}
-    server = Server(tmp_path_factory.mktemp("server"), environment=environment).start()
+    server = sample_server(tmp_path_factory.mktemp("server")).start()
     yield server
     server.close()
 
@@ -46,15 +50,6 @@ def open_page(browser: Browser, server: Server) -> Iterator[Open]:
         page.close()
 
 
-def findings(page: Page) -> list[str]:
-    """What axe-core finds or cannot decide, its best practices and the rule on the size of targets included."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE)  # through the debugger, so the page's policy on scripts stays as it is
-    results = page.evaluate("axe.run(document, {rules: {'target-size': {enabled: true}}})")
-    rules = results["violations"] + results["incomplete"]
-    return [f"{rule['id']}: {node['html']}" for rule in rules for node in rule["nodes"]]
-
-
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(open_page: Open, server: Server, state: str) -> None:
     page = open_page()
@@ -66,7 +61,7 @@ def test_axe_finds_nothing(open_page: Open, server: Server, state: str) -> None:
 
 def test_axe_would_find_something(open_page: Open) -> None:
     page = open_page(bypass_csp=True)
-    page.goto("/")
+    page.goto(HOME)
     page.add_style_tag(content="label { color: silver }")
     assert [finding.partition(":")[0] for finding in findings(page)] == ["color-contrast"]
 
@@ -74,23 +69,23 @@ def test_axe_would_find_something(open_page: Open) -> None:
 def test_statuses_and_errors_are_announced(open_page: Open, server: Server) -> None:
     """A screen reader announces what changes in a live region that was there before."""
     page = open_page()
-    page.goto("/")
+    page.goto(HOME)
     regions = {role: page.get_by_role(role).element_handle() for role in ("status", "alert")}
     assert live_regions(page) == {"status": ("polite", ""), "alert": ("assertive", "")}
     save(page, "new")
-    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    expect_status(page, "Saved")
     assert live_regions(page) == {"status": ("polite", "Saved"), "alert": ("assertive", "")}
     with locked(server.database):
         save(page, "newer")
-        expect(page.get_by_role("status")).to_have_text("Saving…", use_inner_text=True)
+        expect_status(page, "Saving…")
         assert live_regions(page)["status"] == ("polite", "Saving…")
-    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    expect_status(page, "Saved")
     save(page, "x" * 70_000)
     expect(page.get_by_role("alert")).to_contain_text("too long")
     status, alert = live_regions(page)["status"], live_regions(page)["alert"]
     assert status == ("polite", "")
     assert alert[0] == "assertive"
-    assert alert[1].startswith("The quote is too long: 70,000 bytes")
+    assert alert[1].startswith("“Text” is too long: 70,000 bytes")
     assert all(region.evaluate("element => element.isConnected") for region in regions.values())
 
 
@@ -114,32 +109,36 @@ def live_regions(page: Page) -> dict[str, tuple[str, str]]:
 
 def test_a_form_that_comes_back_without_javascript_says_so_first(open_page: Open) -> None:
     page = open_page(java_script_enabled=False)
-    page.goto("/")
+    page.goto(HOME)
     save(page, "x" * 70_000)
     text = page.get_by_label("Text")
-    expect(page).to_have_title(re.compile("^Not saved: Quote"))
+    expect(page).to_have_title(re.compile("^Request Entity Too Large"))
     expect(text).to_be_focused()
-    expect(text).to_have_accessible_description(re.compile("^The quote is too long"))
+    expect(text).to_have_accessible_description(re.compile("^“Text” is too long"))
     expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
 
 
 def test_the_focus_follows_a_boosted_link(open_page: Open) -> None:
     page = open_page()
-    page.goto("/errors")
-    for name, title in [("Back", "Quote"), ("Manage Session", "Session"), ("Back", "Quote")]:
+    page.goto(HOME)
+    for name, title in [("Session page", "Session"), ("Back", "Sample"), ("Session page", "Session")]:
         page.get_by_role("link", name=name).press("Enter")
         expect(page.get_by_role("main", name=title, exact=True)).to_be_focused()
     page.goto("/errors")
     page.get_by_role("link", name="404").press("Enter")
     expect(page.get_by_role("main", name="Not Found", exact=True)).to_be_focused()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To your quote")).to_be_focused()
+    expect(page.get_by_role("link", name="To the first page")).to_be_focused()
 
 
 def test_an_error_leaves_the_focus_where_it_was(open_page: Open, server: Server) -> None:
     page = open_page()
-    for _ in STATES["quote-error"](page, server):
-        expect(page.get_by_role("button", name="Save")).to_be_focused()
+    page.goto(HOME)
+    saved(page, "first")
+    end_session_during_next_save(page, server)
+    save(page, "second")
+    expect(page.get_by_role("alert")).to_contain_text("Your session ended")
+    expect(page.get_by_role("button", name="Save")).to_be_focused()
     page = open_page()
     page.goto("/errors")
     button = page.get_by_role("button", name="503")
@@ -152,9 +151,9 @@ def test_an_error_leaves_the_focus_where_it_was(open_page: Open, server: Server)
 def test_nothing_is_lost_at_400_percent(open_page: Open, path: str) -> None:
     """A window of 1280 by 1024 pixels, enlarged four times (WCAG 1.4.10); then with more space in the text (1.4.12)."""
     page = open_page(viewport={"width": 320, "height": 256}, bypass_csp=True)
-    page.goto("/")
+    page.goto(HOME)
     save(page, LONG_WORD)
-    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    expect_status(page, "Saved")
     page.goto(path)
     for style in ("p {}", SPACED):
         page.add_style_tag(content=style)
@@ -191,23 +190,23 @@ TEXT_OUT_OF_SIGHT = """() => {
 def test_every_target_is_as_large_as_a_finger(open_page: Open, path: str) -> None:
     page = open_page(viewport={"width": 360, "height": 740})
     page.goto(path)
-    for target in page.locator("a, button, textarea").filter(visible=True).all():
+    for target in page.locator("a, button, textarea, input").filter(visible=True).all():
         box = target.bounding_box()
         assert box
         assert min(box["width"], box["height"]) >= 44, target.inner_text()
 
 
-@pytest.mark.parametrize("path", ["/", "/manage", "/errors/415"])
+@pytest.mark.parametrize("path", [HOME, "/sample/two", "/errors/415"])
 def test_controls_and_focus_are_seen(open_page: Open, path: str) -> None:
-    """In every colour scheme, and where the system replaces all colours and with them the grounds of buttons."""
+    """In every colour scheme, and where the system replaces all colours and with them the backgrounds of buttons."""
     page = open_page()
     for scheme, forced in itertools.product(SCHEMES, FORCED):
         page.emulate_media(color_scheme=scheme, forced_colors=forced)
         page.goto(path)
-        for control in page.locator("button, textarea").filter(visible=True).all():
+        for control in page.locator("button, textarea, input").filter(visible=True).all():
             border = control.evaluate("e => getComputedStyle(e).borderWidth + getComputedStyle(e).borderStyle")
             assert border == "1pxsolid"
-        for target in page.locator("a, button, textarea").filter(visible=True).all():
+        for target in page.locator("a, button, textarea, input").filter(visible=True).all():
             before = surroundings(target)
             page.keyboard.press("Tab")
             expect(target).to_be_focused()
@@ -224,9 +223,12 @@ def surroundings(target: Locator) -> bytes:
 
 
 @pytest.mark.parametrize(("motion", "animations"), [("reduce", 0), ("no-preference", 1)])
-def test_nothing_moves_for_who_does_not_want_it(
+def test_nothing_moves_if_the_visitor_prefers_that(
     open_page: Open, server: Server, motion: Literal["reduce", "no-preference"], animations: int
 ) -> None:
     page = open_page(reduced_motion=motion)
-    for _ in STATES["quote-saving"](page, server):
+    page.goto(HOME)
+    with locked(server.database):
+        save(page, "moving")
+        expect_status(page, "Saving…")
         assert page.evaluate("document.getAnimations().length") == animations

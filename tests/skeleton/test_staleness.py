@@ -14,8 +14,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Playwright, Route, expect, sync_playwright
 
-from app.main import app
-from tests.support import BROWSER, CHROMIUM_OPTIONS, HTMX, TEXT, TLS, UPDATE, Server, require, wait_until
+from tests.skeleton import sample
+from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, sample_server, saved
+from tests.support import BROWSER, CHROMIUM_OPTIONS, HTMX, TEXT, TLS, Server, require, wait_until
 
 Alter = Callable[..., None]
 Visit = Callable[..., Page]
@@ -63,8 +64,7 @@ def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose answers can be altered, and which counts what it is asked for."""
-    environment = {"DESTROY_DELAY": "1"}
-    server = Server(tmp_path_factory.mktemp("server"), app="tests.altered_app:app", environment=environment).start()
+    server = sample_server(tmp_path_factory.mktemp("server"), app="tests.skeleton.altered_app:app").start()
     yield server
     server.close()
     assert "Traceback" not in server.log, server.log
@@ -96,7 +96,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def visit(request: pytest.FixtureRequest, server: Server, complaints: list[str]) -> Iterator[Visit]:
-    """Open the quote page as a new visitor, and save the quote "old"."""
+    """Open the page with a text as a new visitor, and save the text "old"."""
     contexts: list[BrowserContext] = []
 
     def visit(browser: str = "chromium", script: str = "", **options: Any) -> Page:
@@ -108,8 +108,8 @@ def visit(request: pytest.FixtureRequest, server: Server, complaints: list[str])
         context.on("weberror", lambda error: complaints.append(str(error.error)))
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.goto("/")
-        save(page, "old")
+        page.goto(HOME)
+        saved(page, "old")
         return page
 
     yield visit
@@ -140,19 +140,9 @@ class Visitor:
         return self.questions.pop(0)
 
 
-def save(page: Page, text: str) -> None:
-    page.get_by_label("Text").fill(text)
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
-
-
 def change_elsewhere(page: Page, text: str) -> None:
-    """Save another quote in the same session, as a tab of the same visitor would."""
+    """Save another text in the same session, as a tab of the same visitor would."""
     assert page.context.request.put(UPDATE, data=text, headers=TEXT).status == 200
-
-
-def expect_text(page: Page, text: str) -> None:
-    expect(page.get_by_label("Text")).to_have_value(text)
 
 
 def go_natively(page: Page, path: str) -> None:
@@ -188,7 +178,7 @@ def test_a_link_that_is_pressed_before_and_during_a_destroy_shows_nothing_old(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], control: bool
 ) -> None:
     page = visit()
-    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("link", name="Session page").click()
     back = page.get_by_role("link", name="Back")
     expect(back).to_be_visible()
     if control:
@@ -196,14 +186,14 @@ def test_a_link_that_is_pressed_before_and_during_a_destroy_shows_nothing_old(
     alter()
     back.hover()
     back.click(button="right")  # presses without following the link
-    page.get_by_role("button", name="Destroy").click()
-    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    page.get_by_role("button", name="End").click()
+    expect_status(page, "Ending…")
     back.hover()
     back.click(button="right")
-    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
-    assert asked().count("GET /") == (1 if control else 0)
+    expect_status(page, "Done.")
+    assert asked().count("GET /sample") == (1 if control else 0)
     back.click()
-    expect_text(page, "old" if control else "initial quote")
+    expect_text(page, "old" if control else "initial text")
 
 
 def test_a_link_that_is_pressed_only_during_a_destroy_is_fresh_even_without_the_switch(
@@ -211,27 +201,25 @@ def test_a_link_that_is_pressed_only_during_a_destroy_is_fresh_even_without_the_
 ) -> None:
     """Since the session ends at once, and not, as in the original of this demo, when the slow part is over."""
     page = visit()
-    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("link", name="Session page").click()
     back = page.get_by_role("link", name="Back")
     expect(back).to_be_visible()
     take_out_the_switch(page)
     alter()
-    page.get_by_role("button", name="Destroy").click()
-    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    page.get_by_role("button", name="End").click()
+    expect_status(page, "Ending…")
     back.click(button="right")
-    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
-    assert asked().count("GET /") == 1
+    expect_status(page, "Done.")
+    assert asked().count("GET /sample") == 1
     back.click()
-    expect_text(page, "initial quote")
+    expect_text(page, "initial text")
 
 
 def take_out_the_switch(page: Page) -> None:
     page.evaluate("document.body.removeAttribute('hx-preload:inherited'); htmx.process(document.body, true)")
 
 
-def test_the_about_page_is_fetched_when_the_pointer_is_on_its_link(
-    visit: Visit, asked: Callable[[], list[str]]
-) -> None:
+def test_a_public_page_is_fetched_when_the_pointer_is_on_its_link(visit: Visit, asked: Callable[[], list[str]]) -> None:
     """Even if htmx is quicker to arrive than its extension, and begins without it."""
 
     def delay(route: Route) -> None:
@@ -241,12 +229,12 @@ def test_the_about_page_is_fetched_when_the_pointer_is_on_its_link(
     page = visit()
     page.route("**/hx-preload.*", delay)
     page.reload()
-    about = page.get_by_role("link", name="About this demo")
+    about = page.get_by_role("link", name="Public page")
     about.hover()
-    wait_until(lambda: "GET /about" in asked())
+    wait_until(lambda: "GET /sample/public" in asked())
     about.click()
-    expect(page.get_by_role("heading", name="About this demo")).to_be_visible()
-    assert asked().count("GET /about") == 1
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    assert asked().count("GET /sample/public") == 1
     page.get_by_role("link", name="Back").click()
     expect_text(page, "old")
 
@@ -261,13 +249,13 @@ WITNESS = "addEventListener('pageshow', (event) => { if (event.persisted) sessio
 @pytest.mark.parametrize("direction", ["back", "forward"])
 def test_a_page_from_the_back_forward_cache_is_loaded_anew(visit: Visit, direction: str, control: bool) -> None:
     page = visit(script=WITNESS + (deaf_to("pageshow", "pagehide", *SHOWN_AGAIN) if control else ""))
-    page.goto("/about")
-    page.goto("/")  # a page that has not fetched anything, for Chromium does not keep those that have
+    page.goto("/sample/public")
+    page.goto(HOME)  # a page that has not fetched anything, for Chromium does not keep those that have
     if direction == "back":
-        page.goto("/manage")
+        page.goto("/sample/session")
     else:
         page.go_back(wait_until="commit")
-        expect(page.get_by_role("heading", name="About this demo")).to_be_visible()
+        expect(page.get_by_role("heading", name="Public page")).to_be_visible()
     change_elsewhere(page, "new")
     if direction == "back":
         page.go_back(wait_until="commit")
@@ -281,7 +269,7 @@ def test_a_page_from_the_back_forward_cache_is_loaded_anew(visit: Visit, directi
 def test_back_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
     alter(replace={' autocomplete="off"': ""} if control else {})
     page = visit("forgetful_chromium")
-    page.goto("/manage")
+    page.goto("/sample/session")
     change_elsewhere(page, "new")
     page.go_back()
     expect_text(page, "old" if control else "new")
@@ -298,21 +286,21 @@ def test_reload_does_not_fill_in_an_old_text(visit: Visit) -> None:
 def test_back_and_forward_between_boosted_pages_ask_the_server(visit: Visit) -> None:
     """Without a control: htmx keeps pages only with an extension that the project does not have."""
     page = visit()
-    page.get_by_role("link", name="Manage Session").click()
-    expect(page).to_have_url(re.compile("/manage$"))
+    page.get_by_role("link", name="Session page").click()
+    expect(page).to_have_url(re.compile("/sample/session$"))
     change_elsewhere(page, "new")
     page.go_back()
     expect_text(page, "new")
     page.go_forward()
-    page.get_by_role("button", name="Destroy").click()
-    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    page.get_by_role("button", name="End").click()
+    expect_status(page, "Done.")
     page.go_back()
-    expect_text(page, "initial quote")
+    expect_text(page, "initial text")
 
 
 # What browsers and content delivery networks fetch ahead of time
 
-RULE = '{"%s": [{"urls": ["/"], "eagerness": "immediate"}]}'
+RULE = '{"%s": [{"urls": ["/sample"], "eagerness": "immediate"}]}'
 SCRIPT_OFF = {'/app.js">': '/app.js" type="off">'}  # a page that was rendered ahead asks as soon as it is shown
 WITHOUT_CSP = {"content-security-policy": None}
 KINDS = pytest.mark.parametrize("kind", ["prefetch", "prerender"])
@@ -327,13 +315,13 @@ def test_speculation_rules_that_somebody_put_into_the_page_are_not_obeyed(
     page = visit()
     rules = {"</head>": f'<script type="speculationrules">{RULE % kind}</script></head>'}
     alter(ignore=["sec-purpose"], replace=rules | SCRIPT_OFF, headers=WITHOUT_CSP if control else {})
-    page.goto("/manage")
+    page.goto("/sample/session")
     if control:
-        wait_until(lambda: any(line.startswith("GET / prefetch") for line in asked()))
+        wait_until(lambda: any(line.startswith("GET /sample prefetch") for line in asked()))
     else:
         page.wait_for_timeout(500)
     change_elsewhere(page, "new")
-    go_natively(page, "/")
+    go_natively(page, HOME)
     expect_text(page, "old" if control else "new")
     if not control:
         assert not any("prefetch" in line for line in asked())
@@ -354,11 +342,11 @@ def test_speculation_rules_that_somebody_put_into_a_header_get_nothing(
         ignore=["sec-purpose"] if control else [],
         replace=SCRIPT_OFF,
     )
-    page.goto("/manage")
-    wait_until(lambda: any(line.startswith("GET / prefetch") for line in asked()))
+    page.goto("/sample/session")
+    wait_until(lambda: any(line.startswith("GET /sample prefetch") for line in asked()))
     page.wait_for_timeout(300)  # for the answer to arrive
     change_elsewhere(page, "new")
-    go_natively(page, "/")
+    go_natively(page, HOME)
     expect_text(page, "old" if control else "new")
     complaints.clear()  # of the 503
 
@@ -370,15 +358,15 @@ def test_a_prefetch_link_that_somebody_put_into_the_page_gets_nothing(
     """Closed twice: the server declines, and Chromium would not use an answer that says no-store."""
     page = visit()
     alter(
-        replace={"</head>": '<link rel="prefetch" href="/"></head>'},
+        replace={"</head>": '<link rel="prefetch" href="/sample"></head>'},
         ignore=["sec-purpose"] if control else [],
         headers={"cache-control": "max-age=60", "vary": None} if control else {},
     )
-    page.goto("/manage")
-    wait_until(lambda: "GET / prefetch" in asked())
+    page.goto("/sample/session")
+    wait_until(lambda: "GET /sample prefetch" in asked())
     page.wait_for_timeout(300)
     change_elsewhere(page, "new")
-    go_natively(page, "/")
+    go_natively(page, HOME)
     expect_text(page, "old" if control else "new")
     assert all("503" in complaint for complaint in complaints)
     complaints.clear()
@@ -391,44 +379,33 @@ def test_a_prefetch_link_that_somebody_put_into_the_page_gets_nothing(
 def test_the_browsers_cache_keeps_no_page(visit: Visit, alter: Alter, control: bool) -> None:
     page = visit()
     alter(headers={"cache-control": "max-age=60", "vary": None} if control else {})
-    page.goto("/")
-    page.goto("/about")
+    page.goto(HOME)
+    page.goto("/sample/public")
     change_elsewhere(page, "new")
-    go_natively(page, "/")
+    go_natively(page, HOME)
     expect_text(page, "old" if control else "new")
 
 
 NOBODY = "no-store"
 ANYBODY_FOR_A_MINUTE = "public, max-age=60"
 CACHEABLE_BY: dict[tuple[str, str], str] = {
-    ("GET", "/"): NOBODY,
-    ("GET", "/session/quote"): NOBODY,
-    ("PUT", "/session/quote/update"): NOBODY,
-    ("POST", "/session/quote/update"): NOBODY,
-    ("GET", "/manage"): NOBODY,
-    ("POST", "/session/destroy"): NOBODY,
-    ("GET", "/about"): ANYBODY_FOR_A_MINUTE,
+    ("GET", HOME): NOBODY,
+    ("GET", "/sample/saved"): NOBODY,
+    ("PUT", UPDATE): NOBODY,
+    ("POST", UPDATE): NOBODY,
+    ("GET", "/sample/session"): NOBODY,
+    ("POST", END): NOBODY,
+    ("GET", "/sample/public"): ANYBODY_FOR_A_MINUTE,
     ("GET", "/health"): NOBODY,
 }
-WITHOUT_SESSION = ["/about", "/health"]
-
-
-def test_the_table_above_has_every_route() -> None:
-    """But for static files, for which there is a test in `test_http.py`, and the error demo that only debugging has."""
-    routes = {
-        (method, route.path)
-        for route in app.routes
-        for method in route.methods - {"HEAD", "OPTIONS"}
-        if not route.path.startswith(("/static/", "/errors"))
-    }
-    assert routes == set(CACHEABLE_BY)
+WITHOUT_SESSION = ["/sample/public", "/health"]
 
 
 @pytest.mark.parametrize(("method", "path"), CACHEABLE_BY)
 def test_every_route_says_who_may_keep_its_answers(server: Server, method: str, path: str) -> None:
     """A shared cache obeys these headers. There is no control: it would need such a cache, and test only that."""
-    data = {"quote": "mine"} if method in ("PUT", "POST") else None
-    for visitor in (server.client(), server.visitor("mine"), server.client("A" * 43)):
+    data = {"text": "mine"} if method in ("PUT", "POST") else None
+    for visitor in (server.client(), sample.visitor(server, "mine"), server.client("A" * 43)):
         for client in ({}, BROWSER, HTMX, HTMX | {"HX-Request-Type": "full"}):
             for verb in (method, "HEAD") if method == "GET" else (method,):
                 with visitor.stream(verb, path, headers=client, data=data) as response:
@@ -439,37 +416,22 @@ def test_every_route_says_who_may_keep_its_answers(server: Server, method: str, 
                     assert method != "GET" or "set-cookie" not in response.headers
 
 
-@pytest.mark.parametrize("path", ["/nope", "/static/nope.js", UPDATE, "/session/destroy"])
+@pytest.mark.parametrize("path", ["/nope", "/static/nope.js", UPDATE, END])
 def test_errors_are_kept_by_nobody(server: Server, path: str) -> None:
     for client in ({}, BROWSER, HTMX):
-        response = server.visitor("mine").get(path, headers=client)
+        response = sample.visitor(server, "mine").get(path, headers=client)
         assert response.status_code in (404, 405)
         assert response.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip"])
 def test_only_what_depends_on_a_session_is_declined_ahead_of_time(server: Server, purpose: str) -> None:
-    for visitor in (server.client(), server.visitor("mine")):
+    for visitor in (server.client(), sample.visitor(server, "mine")):
         for method, path in CACHEABLE_BY:
             if method == "GET":
                 response = visitor.get(path, headers=BROWSER | {"Sec-Purpose": purpose})
                 assert response.status_code == (200 if path in WITHOUT_SESSION else 503)
                 assert path in WITHOUT_SESSION or response.headers["cache-control"] == NOBODY
-
-
-def test_the_quote_is_sent_only_to_whoever_does_not_know_it(server: Server) -> None:
-    visitor = server.visitor("one")
-    first = visitor.get("/session/quote")
-    assert (first.status_code, first.text) == (200, "one")
-    assert first.headers["content-type"] == "text/plain; charset=utf-8"
-    known = {"If-None-Match": first.headers["etag"]}
-    again = visitor.get("/session/quote", headers=known)
-    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
-    assert (again.headers["cache-control"], again.headers["vary"]) == ("no-store", "Cookie")
-    visitor.put(UPDATE, content="two", headers=TEXT)
-    assert visitor.get("/session/quote", headers=known).text == "two"
-    visitor.post("/session/destroy")
-    assert visitor.get("/session/quote", headers=known).text == "initial quote"
 
 
 # A tab that is shown again
@@ -508,12 +470,12 @@ def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
     tab.show()
     page.wait_for_timeout(500)
     expect_text(page, "old" if control else "new")
-    assert asked() == ([] if control else ["GET /session/quote"])
+    assert asked() == ([] if control else ["GET /sample/saved"])
     if not control:
         message = "Updated: it was changed elsewhere."
-        expect(page.get_by_role("status")).to_have_text(message, use_inner_text=True)
-        page.get_by_role("link", name="Manage Session").click()  # and nothing is unsaved
-        expect(page).to_have_url(re.compile("/manage$"))
+        expect_status(page, message)
+        page.get_by_role("link", name="Session page").click()  # and nothing is unsaved
+        expect(page).to_have_url(re.compile("/sample/session$"))
 
 
 def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(visit: Visit) -> None:
@@ -528,7 +490,7 @@ def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
     page.wait_for_timeout(300)
     assert answers == [200, 304]
     expect_text(page, "old")
-    expect(page.get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    expect_status(page, "Saved")
 
 
 @pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
@@ -547,16 +509,16 @@ def test_a_page_that_becomes_visible_again_asks_once(
     page.evaluate(tell, told)
     expect_text(page, "new")
     page.wait_for_timeout(200)
-    assert asked() == ["GET /session/quote"]
+    assert asked() == ["GET /sample/saved"]
 
 
 def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
     tab.hide()
-    page.context.request.post("/session/destroy")
+    page.context.request.post(END)
     tab.show()
-    expect_text(page, "initial quote")
+    expect_text(page, "initial text")
 
 
 @pytest.mark.parametrize("choice", ["Keep mine", "Show the saved one"])
@@ -568,11 +530,11 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
     tab.hide()
     change_elsewhere(page, "\nnew  <b> ")
     tab.show()
-    notice = page.get_by_role("region", name="The saved quote has changed")
+    notice = page.get_by_role("region", name="The saved text has changed")
     expect(notice.get_by_role("alert")).to_contain_text("not saved")
     expect(notice.get_by_role("blockquote")).to_have_text("\nnew  <b> ", use_inner_text=False)
     expect_text(page, "typed")
-    expect(page.get_by_label("Text")).to_be_focused()  # whoever is typing goes on typing
+    expect(page.get_by_role("textbox", name="Text")).to_be_focused()  # whoever is typing goes on typing
     for _ in range(2):
         page.keyboard.press("Tab")
     if choice == "Show the saved one":
@@ -580,17 +542,17 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
     expect(page.get_by_role("button", name=choice)).to_be_focused()
     page.keyboard.press("Enter")
     expect(notice).to_be_hidden()
-    expect(page.get_by_label("Text")).to_be_focused()
+    expect(page.get_by_role("textbox", name="Text")).to_be_focused()
     expect_text(page, "typed" if choice == "Keep mine" else "\nnew  <b> ")
     tab.hide()
     tab.show()
     page.wait_for_timeout(300)
     expect(notice).to_be_hidden()  # one does not have to choose twice
-    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("link", name="Session page").click()
     if choice == "Keep mine":
         assert visitor.is_asked() == "confirm"
     else:
-        expect(page).to_have_url(re.compile("/manage$"))
+        expect(page).to_have_url(re.compile("/sample/session$"))
         assert visitor.questions == []
 
 
@@ -601,9 +563,9 @@ def test_a_save_is_a_choice_too(visit: Visit) -> None:
     tab.hide()
     change_elsewhere(page, "new")
     tab.show()
-    notice = page.get_by_role("region", name="The saved quote has changed")
+    notice = page.get_by_role("region", name="The saved text has changed")
     expect(notice).to_be_visible()
-    save(page, "typed")
+    saved(page, "typed")
     expect(notice).to_be_hidden()
     page.reload()
     expect_text(page, "typed")
@@ -619,8 +581,8 @@ def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> 
     tab.show()
     page.wait_for_timeout(300)
     expect(page.locator(".changed")).to_be_hidden()
-    page.get_by_role("link", name="Manage Session").click()
-    expect(page).to_have_url(re.compile("/manage$"))
+    page.get_by_role("link", name="Session page").click()
+    expect(page).to_have_url(re.compile("/sample/session$"))
     assert visitor.questions == []
 
 
@@ -639,7 +601,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     if reason == "offline":
         page.context.set_offline(True)
     else:
-        alter(answers={"/session/quote": [503, "text/plain", "The server cannot reach your session right now."]})
+        alter(answers={"/sample/saved": [503, "text/plain", "The server cannot reach your session right now."]})
     before = page.locator("main").aria_snapshot()
     tab.show()
     wait_in(page, lambda: bool(complaints))  # the browser's own, about the request that failed
@@ -653,7 +615,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     tab.hide()
     tab.show()
     if typed:
-        expect(page.get_by_role("region", name="The saved quote has changed")).to_be_visible()
+        expect(page.get_by_role("region", name="The saved text has changed")).to_be_visible()
     else:
         expect_text(page, "new")
 
@@ -664,10 +626,10 @@ def test_an_answer_that_a_save_has_overtaken_is_not_shown(visit: Visit) -> None:
     tab.hide()
     change_elsewhere(page, "elsewhere")
     held: list[tuple[Route, Any]] = []
-    page.route("**/session/quote", lambda route: held.append((route, route.fetch())))
+    page.route("**/sample/saved", lambda route: held.append((route, route.fetch())))
     tab.show()
     wait_in(page, lambda: bool(held))
-    save(page, "saved here")
+    saved(page, "saved here")
     route, response = held[0]
     route.fulfill(response=response)
     page.wait_for_timeout(300)
@@ -675,29 +637,29 @@ def test_an_answer_that_a_save_has_overtaken_is_not_shown(visit: Visit) -> None:
 
 
 @PAIR
-def test_a_manage_page_that_is_shown_again_shows_no_session_that_is_gone(visit: Visit, control: bool) -> None:
+def test_a_session_page_that_is_shown_again_shows_no_session_that_is_gone(visit: Visit, control: bool) -> None:
     page = visit(script=deaf_to(*SHOWN_AGAIN) if control else "")
-    page.get_by_role("link", name="Manage Session").click()
-    expect(page.get_by_text("Created")).to_be_visible()
+    page.get_by_role("link", name="Session page").click()
+    expect(page.get_by_text("Its id is")).to_be_visible()
     tab = Tab(page)
     tab.hide()
-    page.context.request.post("/session/destroy")
+    page.context.request.post(END)
     tab.show()
     page.wait_for_timeout(500)
-    expect(page.get_by_text("Created")).to_be_visible(visible=control)
+    expect(page.get_by_text("Its id is")).to_be_visible(visible=control)
     expect(page.get_by_text("You have no session.")).to_be_visible(visible=not control)
 
 
-def test_a_manage_page_that_is_shown_again_stays_as_it_is_without_an_answer(
+def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     visit: Visit, alter: Alter, complaints: list[str]
 ) -> None:
     page = visit()
-    page.get_by_role("link", name="Manage Session").click()
-    expect(page.get_by_text("Created")).to_be_visible()
+    page.get_by_role("link", name="Session page").click()
+    expect(page.get_by_text("Its id is")).to_be_visible()
     before = page.locator("main").aria_snapshot()
     tab = Tab(page)
     tab.hide()
-    alter(answers={"/manage": [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    alter(answers={"/sample/session": [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
     tab.show()
     wait_in(page, lambda: bool(complaints))
     assert page.locator("main").aria_snapshot() == before
@@ -725,15 +687,17 @@ WAYS_OUT = {
 def leave(page: Page, way: str) -> None:
     """Set out on one of these ways. The page's own timer does it where Playwright would wait for the arrival."""
     if way == "link":
-        page.get_by_role("link", name="Manage Session").click()
+        page.get_by_role("link", name="Session page").click()
     elif way == "preloaded link":
-        page.get_by_role("link", name="About this demo").click()
+        page.get_by_role("link", name="Public page").click()
     elif way == "close":
         page.close(run_before_unload=True)
     else:
-        code = {"back": "history.back()", "plain link": "location.assign('/manage')", "reload": "location.reload()"}[
-            way
-        ]
+        code = {
+            "back": "history.back()",
+            "plain link": "location.assign('/sample/session')",
+            "reload": "location.reload()",
+        }[way]
         page.evaluate(f"setTimeout(() => {code})")
 
 
@@ -748,7 +712,7 @@ def test_whoever_leaves_unsaved_text_is_asked(visit: Visit) -> None:
             leave(page, way)
             assert visitor.is_asked() == question, way
             page.wait_for_timeout(50)
-            assert page.evaluate("[location.pathname, document.title.split(' ')[0]]") == ["/", "Quote"], way
+            assert page.evaluate("[location.pathname, document.title.split(' ')[0]]") == [HOME, "Sample"], way
             expect_text(page, "typed")
         visitor.leaves = True
         if way == "close":
@@ -759,7 +723,7 @@ def test_whoever_leaves_unsaved_text_is_asked(visit: Visit) -> None:
         assert visitor.is_asked() == question, way
         if way != "reload":
             expect(page.get_by_label("Text")).to_have_count(0)
-            page.goto("/")
+            page.goto(HOME)
         expect_text(page, "old")
         assert visitor.questions == [], f"{way}: once is enough"
 
@@ -769,8 +733,8 @@ def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit) -> None:
     visitor = Visitor(page)
     for way in WAYS_OUT:
         put_a_boosted_page_before(page)
-        save(page, "typed\nand saved")
-        save(page, "saved again ")
+        saved(page, "typed\nand saved")
+        saved(page, "saved again ")
         page.get_by_label("Text").fill("typed and taken back")
         page.get_by_label("Text").fill("saved again ")
         if way == "close":
@@ -783,9 +747,9 @@ def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit) -> None:
 
 
 def put_a_boosted_page_before(page: Page) -> None:
-    """Open the quote page so that the one before it in the tab's history is one that htmx swaps in."""
-    page.goto("/")
-    page.get_by_role("link", name="Manage Session").click()
+    """Open the page with a text so that the one before it in the tab's history is one that htmx swaps in."""
+    page.goto(HOME)
+    page.get_by_role("link", name="Session page").click()
     page.get_by_role("link", name="Back").click()
     expect(page.get_by_label("Text")).to_be_visible()
 
@@ -797,7 +761,7 @@ def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, com
     page.get_by_label("Text").fill("typed")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot reach")
-    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("link", name="Session page").click()
     assert visitor.is_asked() == "confirm"
     expect_text(page, "typed")
     complaints.clear()
@@ -807,7 +771,7 @@ def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit
     """As when a text is sent before the scripts have arrived, and is too long."""
     page = visit()
     page.route("**/*.js", lambda route: route.abort())
-    page.goto("/")
+    page.goto(HOME)
     page.get_by_label("Text").fill("x" * 70_000)
     page.unroute("**/*.js")
     page.get_by_role("button", name="Save").click()
@@ -819,23 +783,25 @@ def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit
     page.wait_for_timeout(300)
     expect_text(page, "x" * 70_000)
     expect(page.locator(".changed")).to_be_hidden()  # nothing has changed elsewhere
-    page.get_by_role("link", name="Manage Session").click()
+    page.get_by_role("link", name="To the first page").click()
     assert visitor.is_asked() == "confirm"
-    save(page, "shorter")
-    page.get_by_role("link", name="Manage Session").click()
-    expect(page).to_have_url(re.compile("/manage$"))
-    assert visitor.questions == []
+    expect_text(page, "x" * 70_000)
+    page.get_by_label("Text").fill("shorter")
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("heading", name="Your text")).to_be_visible()
+    expect_text(page, "shorter")
+    assert visitor.questions == [], "what is being sent is not left behind"
     complaints.clear()
 
 
 def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit) -> None:
     page = visit(script=WITNESS)
-    page.goto("/about")
-    page.goto("/")
+    page.goto("/sample/public")
+    page.goto(HOME)
     visitor = Visitor(page)
     visitor.leaves = True
     page.get_by_label("Text").fill("typed")
-    page.goto("/about")
+    page.goto("/sample/public")
     assert visitor.is_asked() == "beforeunload"
     page.go_back(wait_until="commit")
     expect_text(page, "old")
@@ -846,23 +812,23 @@ def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit)
 # Firefox
 
 
-def test_the_demo_in_firefox(visit: Visit) -> None:
+def test_the_pages_in_firefox(visit: Visit) -> None:
     page = visit("firefox")
-    save(page, "\nold </textarea> 😀 ")
+    saved(page, "\nold </textarea> 😀 ")
     page.reload()
     expect_text(page, "\nold </textarea> 😀 ")
-    page.get_by_role("link", name="Manage Session").click()
-    page.get_by_role("button", name="Destroy").click()
-    expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    page.get_by_role("link", name="Session page").click()
+    page.get_by_role("button", name="End").click()
+    expect_status(page, "Ending…")
     wait_in(page, lambda: page.context.cookies() == [])  # long before the slow part is over
-    expect(page.get_by_role("status")).to_have_text("Done.", use_inner_text=True)
+    expect_status(page, "Done.")
     expect(page.get_by_text("You have no session.")).to_be_visible()
     page.get_by_role("link", name="Back").click()
-    expect_text(page, "initial quote")
+    expect_text(page, "initial text")
     leave(page, "back")
     expect(page.get_by_text("You have no session.")).to_be_visible()
     leave(page, "back")
-    expect_text(page, "initial quote")
+    expect_text(page, "initial text")
 
 
 def test_firefox_asks_whoever_leaves_unsaved_text(visit: Visit) -> None:
@@ -874,7 +840,7 @@ def test_firefox_asks_whoever_leaves_unsaved_text(visit: Visit) -> None:
         leave(page, way)
         assert visitor.is_asked() == question, way
         expect_text(page, "typed")
-    save(page, "typed")
+    saved(page, "typed")
     page.reload()
     expect_text(page, "typed")
     assert visitor.questions == []
@@ -891,7 +857,7 @@ def test_a_tab_that_is_shown_again_in_firefox_shows_what_was_saved_elsewhere(vis
     tab.hide()
     change_elsewhere(page, "newer")
     tab.show()
-    expect(page.get_by_role("region", name="The saved quote has changed")).to_be_visible()
+    expect(page.get_by_role("region", name="The saved text has changed")).to_be_visible()
     expect_text(page, "typed")
 
 
@@ -913,7 +879,7 @@ def test_a_page_from_the_back_forward_cache_of_firefox_is_loaded_anew(visit: Vis
     """
     alter(headers={"cache-control": None})
     page = visit("firefox", script=WITNESS)
-    page.goto("/manage")
+    page.goto("/sample/session")
     change_elsewhere(page, "new")
     leave(page, "back")
     expect_text(page, "new")
