@@ -386,9 +386,14 @@ async def test_two_stores_of_a_process_notice_a_deleted_file(database: Path) -> 
         await store.create("a", b"1", FAR)
     for path in database.parent.glob("sessions.sqlite3*"):
         path.unlink()
-    for store in (one, other, one):
+    database.mkdir()
+    for store in (one, other):
+        with pytest.raises(StoreUnavailable, match="It is a directory"):
+            await store.load("a")
+    database.rmdir()
+    for store in (other, one, other):
         assert await store.load("a") is None
-        assert await store.create(str(store), b"1", FAR) or store is one
+        assert await store.create(str(store), b"1", FAR) or store is other
     for store in (one, other):
         await store.close()
     assert integrity(database) == "ok"
@@ -461,3 +466,35 @@ async def test_files_are_opened_by_one_process_at_a_time(database: Path) -> None
     os.close(folder)
     assert await request
     await store.close()
+
+
+async def test_a_file_that_another_process_has_opened_anew_is_shared_with_it(database: Path) -> None:
+    """The file was moved away and back. Another process noticed; this one was idle meanwhile."""
+    store = SQLiteStore(database)
+    await store.create("a", b"1", FAR)
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA wal_checkpoint")
+    for suffix in ("-wal", "-shm"):  # what the other process does before it lets go of the file
+        Path(f"{database}{suffix}").unlink()
+    program = """
+import asyncio, sys
+from pathlib import Path
+from app.sessions.sqlite import SQLiteStore
+
+async def main():
+    store = SQLiteStore(Path(sys.argv[1]))
+    assert await store.create("b", b"2", 4e9)
+    print("ready", flush=True)
+    sys.stdin.read()
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", program, str(database)]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"ready\n"
+        assert (await store.load("a"), await store.load("b")) == (b"1", b"2")
+        other.kill()
+    await store.close()
+    assert integrity(database) == "ok"
