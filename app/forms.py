@@ -48,14 +48,25 @@ async def read_form(request: Request[Any, Any, Any], *fields: Field) -> list[str
     Raises HTTPException: 400 for what is not a form with exactly one valid text per field, and for an upload that
     broke off; 413 for a text over its field's limit or a body over the app's limit; 415 for other media types.
     """
-    return _check(request, fields, _parse(await _read_body(request, URL_ENCODED), fields))
+    body = await _read_body(request, URL_ENCODED)
+    try:
+        values = parse_qs(body, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError:
+        raise UserFacingError(status_code=400, detail="The form is not valid UTF-8.") from None
+    except ValueError:
+        raise UserFacingError(status_code=400, detail=f"The form has more than {MAX_FIELDS} fields.") from None
+    texts = []
+    for field in fields:
+        found = values.get(field.name, [] if field.default is None else [field.default])
+        if len(found) != 1:
+            raise UserFacingError(status_code=400, detail=f"The form needs one field named {field.name}.")
+        texts.append(found[0])
+    return _check(request, fields, texts)
 
 
 async def read_text(request: Request[Any, Any, Any], field: Field) -> str:
-    """Return the text of a `text/plain` body or, from a form, of this field. Raises the same as `read_form`."""
-    body = await _read_body(request, URL_ENCODED, PLAIN_TEXT)
-    is_form = request.content_type[0] == URL_ENCODED
-    (text,) = _check(request, (field,), _parse(body, (field,)) if is_form else [body])
+    """Return the text of a `text/plain` body. Raises the same as `read_form`."""
+    (text,) = _check(request, (field,), [await _read_body(request, PLAIN_TEXT)])
     return text
 
 
@@ -69,22 +80,6 @@ async def _read_body(request: Request[Any, Any, Any], *accepted: str) -> str:
         return (await request.body()).decode()
     except UnicodeDecodeError:
         raise UserFacingError(status_code=400, detail="The text is not valid UTF-8.") from None
-
-
-def _parse(body: str, fields: tuple[Field, ...]) -> list[str]:
-    try:
-        values = parse_qs(body, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-    except UnicodeDecodeError:
-        raise UserFacingError(status_code=400, detail="The form is not valid UTF-8.") from None
-    except ValueError:
-        raise UserFacingError(status_code=400, detail=f"The form has more than {MAX_FIELDS} fields.") from None
-    texts = []
-    for field in fields:
-        found = values.get(field.name, [] if field.default is None else [field.default])
-        if len(found) != 1:
-            raise UserFacingError(status_code=400, detail=f"The form needs one field named {field.name}.")
-        texts.append(found[0])
-    return texts
 
 
 def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: list[str]) -> list[str]:

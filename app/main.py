@@ -20,7 +20,7 @@ from app.health import health
 from app.quote import create_router  # the demo
 from app.sessions import BadStoreURL
 from app.settings import DEFAULT_STORE, PROJECT, BadSetting, Settings
-from app.static_files import compress_static_files, create_static_router
+from app.static_files import create_static_router
 
 STATIC = PROJECT / "static"
 TEMPLATES = PROJECT / "templates"
@@ -56,8 +56,6 @@ def create_app(settings: Settings) -> Litestar:
         plugins=around_every_request,
         exception_handlers={HTTPException: error_response, Exception: error_response},
         template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
-        compression_config=compress_static_files(),
-        opt={"no_compression": True},
         request_max_body_size=MAX_BODY_SIZE,
         openapi_config=None,
     )

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.response import Redirect, Stream, Template
 
 from app.errors import wants_fragment, wants_page
-from app.forms import URL_ENCODED, Field, read_form, read_text
+from app.forms import PLAIN_TEXT, Field, read_form, read_text
 from app.sessions import Key, Session, SessionManager
 
 from .settings import read_destroy_delay
@@ -42,10 +42,11 @@ async def current_quote(request: Request[Any, Any, Any], session: NamedDependenc
 @put("/session/quote/update")
 async def update_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any]:
     """Store the quote that a script (text/plain) or htmx (the page's form) sends."""
-    session[QUOTE] = await read_text(request, QUOTE_FIELD)
-    if request.content_type[0] == URL_ENCODED:
-        return Template("fragments/saved.html")
-    return Response(session[QUOTE], media_type=MediaType.TEXT)
+    if request.content_type[0] == PLAIN_TEXT:
+        session[QUOTE] = await read_text(request, QUOTE_FIELD)
+        return Response(session[QUOTE], media_type=MediaType.TEXT)
+    (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
+    return Template("fragments/saved.html")
 
 
 @post("/session/quote/update")

@@ -44,7 +44,7 @@ class SessionManager:
 
         Any other value counts as no session. If the store fails, every use of the session raises that failure.
         """
-        records = self._records()
+        records = Records(self.store, self.lifetime, self.idle_timeout, self._outages)
         candidates = list(dict.fromkeys(filter(TOKEN.fullmatch, tokens)))[:MAX_CANDIDATES]
         try:
             for token in candidates:

@@ -123,9 +123,10 @@ class SQLiteStore:
     def _try(self, statements: tuple[str, ...], parameters: dict[str, object]) -> tuple[list[Any], int] | None:
         """Like `_run`, but without waiting: None if another process has locked the file."""
         try:
-            connection = self._connect()
+            if self._database is None or not self._database.is_unchanged():
+                self._database = self._open(self._database)
             for statement in statements:
-                cursor = connection.execute(statement.format(table=self._table), parameters)
+                cursor = self._database.connection.execute(statement.format(table=self._table), parameters)
                 if cursor.rowcount:
                     break
             return cursor.fetchall(), cursor.rowcount
@@ -138,18 +139,16 @@ class SQLiteStore:
             self._disconnect()  # the next request tries anew, so recovery needs no restart
             raise StoreUnavailable(f"{self._path}: {error}. {_remedy(self._path, error)}") from error
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._database is not None and self._database.check():
-            return self._database.connection
+    def _open(self, lost: Database | None) -> Database:
         # O_EXCL does not follow a symbolic link, and without it the file would not get its mode.
         path = os.path.realpath(self._path)
         with exclusive(path):
-            if self._database is not None:
+            if lost is not None:
                 self._lost = True
-                self._leave(self._database)
-            self._database = Database(str(self._path), path, SCHEMA.format(table=self._table), adopt=self._lost)
+                self._leave(lost)
+            database = Database(str(self._path), path, SCHEMA.format(table=self._table), adopt=self._lost)
         self._lost = False
-        return self._database.connection
+        return database
 
     def _leave(self, database: Database) -> None:
         try:

@@ -2,7 +2,7 @@
 
 A database consists of the file itself, `-wal` with the last commits, and `-shm` with the index of `-wal`. SQLite finds
 the last two by name, so a file that replaces an open database gets the `-wal` of its predecessor and is damaged for
-good (https://www.sqlite.org/howtocorrupt.html, 1.4 and 2.5). SQLite does not notice this; `Database.check` does.
+good (https://www.sqlite.org/howtocorrupt.html, 1.4 and 2.5). SQLite does not notice this; `Database.is_unchanged` does.
 """
 
 import fcntl
@@ -69,12 +69,19 @@ class Database:
         """The name and the identity of the write-ahead log, for `sync`."""
         return f"{self.path}-wal", self._files[1]
 
-    def check(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Return whether these are still the files at the path. Raise StoreUnavailable if one was overwritten.
 
         A file that was deleted or replaced has another identity. A file that was overwritten in place keeps its
         identity, but not the random `application_id` that the first process wrote into it.
         """
+        try:
+            if [(file.st_dev, file.st_ino) for file in map(os.stat, self._names)] == self._files:
+                header = os.pread(self._main, 72, 0)
+                if (header[JOURNAL], header[APPLICATION_ID]) == (WAL_MODE, self._mark) and not self._refused:
+                    return True
+        except FileNotFoundError:
+            pass
         files = self._identities()
         if not self._refused and not self._superseded(files) and self._overwritten():
             self._refused = True
@@ -91,7 +98,7 @@ class Database:
         `sqlite3.Error` if that fails; then the connection stays open.
         """
         with suppress(StoreUnavailable):
-            if not self.check():
+            if not self.is_unchanged():
                 self._leave(self._identities())
         self.connection.close()
         os.close(self._wal)

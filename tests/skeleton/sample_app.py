@@ -51,9 +51,10 @@ async def saved_text(request: AnyRequest, session: NamedDependency[Session]) -> 
 
 @put("/text")
 async def update_text(request: AnyRequest, session: NamedDependency[Session]) -> Response[Any]:
-    session[TEXT] = await read_text(request, TEXT_FIELD)
     if request.content_type[0] == "text/plain":
+        session[TEXT] = await read_text(request, TEXT_FIELD)
         return Response(session[TEXT], media_type=MediaType.TEXT)
+    (session[TEXT],) = await read_form(request, TEXT_FIELD)
     return Template("fragments/saved.html")
 
 
