@@ -46,7 +46,7 @@ async def update_quote(request: Request[Any, Any, Any], session: NamedDependency
         session[QUOTE] = await read_text(request, QUOTE_FIELD)
         return Response(session[QUOTE], media_type=MediaType.TEXT)
     (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
-    return Template("fragments/saved.html")
+    return Response("Saved", media_type=MediaType.HTML)  # htmx puts it beside the button
 
 
 @post("/session/quote/update")

@@ -169,9 +169,9 @@ class SQLiteStore:
 def _remedy(path: Path, error: Exception) -> str:
     """Return what to do about an error, in a sentence."""
     folder, code = path.parent, getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if path.is_dir():
+    if os.path.isdir(path):
         return f"It is a directory. Name a file in it, such as {path / 'sessions.sqlite3'}"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"Its folder does not exist. Try: mkdir -p {folder}"
     if code == sqlite3.SQLITE_NOTADB:
         return "Some other file is there. Move it away, or name another file"

@@ -55,7 +55,7 @@ async def update_text(request: AnyRequest, session: NamedDependency[Session]) ->
         session[TEXT] = await read_text(request, TEXT_FIELD)
         return Response(session[TEXT], media_type=MediaType.TEXT)
     (session[TEXT],) = await read_form(request, TEXT_FIELD)
-    return Template("fragments/saved.html")
+    return Response("Saved", media_type=MediaType.HTML)
 
 
 @post("/text")
@@ -99,9 +99,9 @@ async def saved_title(request: AnyRequest, session: NamedDependency[Session]) ->
 
 
 @put("/title")
-async def update_title(request: AnyRequest, session: NamedDependency[Session]) -> Template:
+async def update_title(request: AnyRequest, session: NamedDependency[Session]) -> Response[str]:
     (session[TITLE],) = await read_form(request, TITLE_FIELD)
-    return Template("fragments/saved.html")
+    return Response("Saved", media_type=MediaType.HTML)
 
 
 @get("/files", opt={"no_session": True})
