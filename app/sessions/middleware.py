@@ -128,9 +128,9 @@ class SessionResponse:
             try:
                 await self._save(message["status"])
             except Exception as error:
-                self.was_replaced = True
                 self.session.rollback(error)
                 await self.error_response(error, self.scope, self.receive, self.send_unsaved)
+                self.was_replaced = True
                 raise ResponseReplaced from error
             message["headers"] = self.session.finish_headers(message["headers"], self.scope)
         await self.send_on(message)
