@@ -126,6 +126,12 @@ async def links_page() -> Template:
     return Template("sample/links.html")
 
 
+@get("/slow", opt={"no_session": True})
+async def slow_page() -> Template:
+    await asyncio.sleep(2)
+    return Template("sample/public.html")
+
+
 @route("/export.csv", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"no_session": True})
 async def export(request: AnyRequest) -> Response[str]:
     headers = {"Content-Disposition": 'attachment; filename="export.csv"'}
@@ -201,6 +207,7 @@ ROUTES = [
     extra_css,
     extra_js,
     links_page,
+    slow_page,
     export,
     plain_text,
     fail,
