@@ -19,7 +19,7 @@ from app.sessions.records import digest
 from app.sessions.redis import MAX_BATCH, MAX_CONNECTIONS, RedisStore
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer
-from tests.sessions.helpers import stored, values_of
+from tests.sessions.helpers import QUOTE, stored, values_of
 from tests.support import (
     BROWSER,
     FORM,
@@ -311,7 +311,7 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(redis: Re
         session = await sessions.start(token)
         proxy.lose_answer_to = b"EVAL" if what != "destroy" else b"DEL"
         if what == "save":
-            session["quote"] = "y"
+            session[QUOTE] = "y"
         with pytest.raises(StoreUnavailable):
             await getattr(session, what)()
         assert proxy.lose_answer_to is None

@@ -7,6 +7,7 @@ import pytest
 
 from app.sessions import Session, SessionManager, Store, open_store
 from tests.folder_store import FolderStore
+from tests.sessions.helpers import QUOTE
 from tests.store_contract import StoreContract
 
 
@@ -26,7 +27,7 @@ class TestTheExample(StoreContract):
     async def test_sessions_work_on_it(self, store: Store) -> None:
         sessions = SessionManager(store)
         session: Session = await sessions.start()
-        session["quote"] = "in a file"
+        session[QUOTE] = "in a file"
         await session.save()
         assert session.cookie
         assert dict(await sessions.start(session.cookie[0])) == {"quote": "in a file"}
