@@ -1,6 +1,7 @@
 """The session layer as one plugin for Litestar: `Litestar([...], plugins=[SessionPlugin("memory://")])`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
 from .errors import InvalidValue, SessionError
 from .events import Reason
-from .headers import read_headers
+from .headers import is_cross_origin, read_headers
 from .manager import SessionManager
-from .middleware import SessionMiddleware
+from .middleware import KEPT, SessionMiddleware, session_of
+from .proxy import ProxyWarning
 from .session import Session
 from .store import Store, StoreUnavailable
 from .urls import open_store
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from click import Group
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 EVENT = "session_destroyed"
 NO_SESSION = "no_session"  # the `opt` of a route, router or app that needs no session
@@ -55,6 +59,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         if isinstance(store, str):
             store = open_store(store, name=name, folder=folder)
         self.sessions = SessionManager(store, name=name, lifetime=lifetime, idle_timeout=idle_timeout)
+        self.proxy_warning = ProxyWarning()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Raises ValueError if the app has such a plugin already, or a connection class that does not fit."""
@@ -82,7 +87,12 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         """Put the session layer around a route."""
         inner: Any = app  # Litestar's types of scope and messages are more special than those of ASGI
         middleware: Any = SessionMiddleware(
-            inner, self.sessions, error_response=send_error_response, is_exempt=is_exempt, host_finishes_errors=True
+            inner,
+            self.sessions,
+            error_response=send_error_response,
+            is_exempt=is_exempt,
+            host_finishes_errors=True,
+            proxy_warning=self.proxy_warning,  # this runs once per route
         )
         return cast("ASGIApp", middleware)
 
@@ -106,17 +116,25 @@ class SessionPlugin(InitPlugin, CLIPlugin):
     async def roll_back(self, error: Exception, scope: Scope) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
         if "session" not in scope and scope["type"] == "http" and not is_exempt(scope):
-            session = await self.sessions.start(*read_headers(scope, self.sessions.name)[b"cookie"])
-            session.read_only = "no route matched this request"
-            scope["session"] = session
-        if isinstance(session := scope.get("session"), Session):
+            headers = read_headers(scope, self.sessions.name)
+            session = await self.sessions.start(*headers[b"cookie"])
+            if is_cross_origin(scope, headers):
+                session.read_only = "another site made the browser send this request"
+            scope["session"] = scope[KEPT] = session
+        if (session := session_of(scope)) is not None:
             session.rollback(error)
 
 
 async def finish_error_page(message: Message, scope: Scope) -> None:
-    """Add the session's headers to a response that was made outside of the middleware, like that to a 404."""
+    """Finish a response that was made outside of the middleware, like that to a 404, as the middleware would."""
     session = scope.get("session")
     if message["type"] == "http.response.start" and isinstance(session, Session) and not session.response_started:
+        try:
+            if message["status"] < 500:
+                await session.commit()
+        except Exception as error:
+            logger.exception("What the error page of %r changed was not saved", scope["path"])
+            session.rollback(error)
         message["headers"] = session.finish_headers(message["headers"], scope)
 
 
@@ -148,6 +166,8 @@ def provide_session(scope: Scope) -> Session:
     session = scope.get("session")
     if isinstance(session, Session):
         return session
+    if (session := session_of(scope)) is not None:
+        return session
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
     return sessions.no_session("this route has no session, because of its no_session")
 
@@ -170,9 +190,9 @@ class SessionConnection:
             return
         if not isinstance(value, Mapping):
             raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
-        session = self.session
-        session.clear()
-        session.update(cast("Any", value))
+        values = dict(value)  # it may be the session itself
+        self.session.clear()
+        self.session.update(cast("Any", values))
 
     def clear_session(self) -> None:
         """End the session before the first byte of the response, even if the handler then raises."""

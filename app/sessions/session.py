@@ -124,7 +124,7 @@ class Session(SessionValues):
                 new, token = await self._records.insert(old.text, old.record)
                 try:
                     was_current = await self._records.delete(old.id, old.text)
-                except StoreUnavailable:
+                except (StoreUnavailable, asyncio.CancelledError):
                     self._belong_to(new, token)  # the old one may be gone; this one is there
                     raise
                 if was_current:
@@ -141,8 +141,8 @@ class Session(SessionValues):
         Also succeeds if another request has ended the session meanwhile. If that was a rotation, the data lives on
         under a token that this request does not know. Raises `StoreUnavailable`; then the session may have ended.
         """
-        self.end()
-        async with self._lock:
+        async with self._lock:  # otherwise a save of another task could bring the session back
+            self.end()
             await self._destroy_now()
 
     def end(self) -> None:
@@ -157,7 +157,8 @@ class Session(SessionValues):
         The middleware calls it when an exception leaves a handler. Outside of Litestar, call it first in an exception
         handler that changes the session.
         """
-        self._objects, self._defaults = {}, {}
+        for key in list(self._objects):
+            self._detach(key)
         self.rolled_back_for = error or sys.exception()
         if isinstance(error, StoreUnavailable):
             self.failure = error
@@ -167,6 +168,8 @@ class Session(SessionValues):
     def report(self) -> None:
         """Log what this request did to the session without effect. The middleware calls it at the end."""
         report_calls(self.calls)
+        if not self.read_only:
+            return  # no response confirmed anything
         changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
         texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
         lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
@@ -190,7 +193,8 @@ class Session(SessionValues):
 
     def _require_cookie(self) -> None:
         if not self.has_visitor:
-            raise SessionReadOnly("This session was opened by its id, so no browser can be told a new token.")
+            reason = "This session was opened by its id, so no browser can be told a new token. "
+            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
 
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
         """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
@@ -202,12 +206,15 @@ class Session(SessionValues):
         return found
 
     def _take_over(self, stored: Stored, mine: Values) -> None:
-        """Go on from this state. Detach the objects that another request has changed, and this one has not."""
-        values = stored.record.values
-        for key in list(self._objects):
-            if key in mine:
+        """Go on from this state. Detach the objects that another request has changed, and this one has not.
+
+        `mine` is what this request has just saved.
+        """
+        for key, value in list(self._objects.items()):
+            old, new = self.stored.record.values.get(key, NOTHING), stored.record.values.get(key, NOTHING)
+            if mine.get(key, NOTHING) != NOTHING:
                 self._defaults.pop(key, None)
-            elif values.get(key, NOTHING) != self.stored.record.values.get(key, NOTHING):
+            elif new != old and text_of(value, self._defaults.get(key)) == old:
                 self._detach(key)
         self.stored = stored
 
@@ -216,9 +223,9 @@ class Session(SessionValues):
         self.cookie = (token, round(self.remaining))
 
     async def _destroy_now(self) -> None:
-        session_id, self._to_destroy = self._to_destroy, ""
-        if session_id:
+        if session_id := self._to_destroy:
             removed = await self._records.delete(session_id)
+            self._to_destroy = ""  # after a failure, the next save tries again
             # If another request has ended it, the cookie may already be that of the next session: leave it.
             self.cookie = ("", 0) if removed else None
             if removed:

@@ -14,7 +14,7 @@ from app.sessions import SessionManager, StoreUnavailable, open_store
 from app.sessions.records import digest
 from app.sessions.sqlite import SQLiteStore
 from app.settings import PROJECT
-from tests.sessions.helpers import CountingStore, stored, values_of
+from tests.sessions.helpers import OTHER, QUOTE, CountingStore, stored, values_of
 
 IDLE = 1000
 
@@ -132,7 +132,7 @@ async def test_rule_10_a_save_that_meets_a_renewal_is_not_lost(idle_sessions: Se
     slow = await idle_sessions.start(token)
     clock.offset = 500
     await idle_sessions.start(token)  # renews
-    slow["quote"] = "y"
+    slow[QUOTE] = "y"
     await slow.save()
     assert await values_of(idle_sessions, token) == {"quote": "y"}
 
@@ -145,7 +145,7 @@ async def test_rule_10_a_slow_request_does_not_end_a_session_that_others_kept_al
     clock.offset = IDLE - 10
     await idle_sessions.start(token)  # renews
     clock.offset = IDLE + 10
-    slow["other"] = 1
+    slow[OTHER] = 1
     await slow.save()
     assert await values_of(idle_sessions, token) == {"quote": "x", "other": 1}
 

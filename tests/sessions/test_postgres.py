@@ -18,7 +18,7 @@ from app.sessions.postgres import MAX_BATCH, READERS, WRITERS, PostgresStore
 from app.sessions.records import digest
 from app.settings import PROJECT
 from tests.postgres_server import USER, PgBouncer, PostgresServer
-from tests.sessions.helpers import stored, values_of
+from tests.sessions.helpers import QUOTE, stored, values_of
 from tests.sessions.test_redis import answered_within, assert_the_contracts_answer
 from tests.store_contract import FAR, A, B, StoreContract, id_of
 from tests.support import FORM, TEXT, UPDATE, HeldRequest, Server, require, shown_quote, token_of, wait_until
@@ -210,7 +210,7 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(postgres:
         token = await stored(sessions, quote="x")
         session = await sessions.start(token)
         if what == "save":
-            session["quote"] = "y"
+            session[QUOTE] = "y"
         firewall.lose_answer_to = digest(token).encode()
         with pytest.raises(StoreUnavailable):
             await getattr(session, what)()

@@ -21,7 +21,7 @@ from app.sessions.redis_connection import MAX_CONNECTIONS
 from app.settings import PROJECT
 from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer, cluster_ports, start_cluster_of_one
-from tests.sessions.helpers import stored, values_of
+from tests.sessions.helpers import QUOTE, stored, values_of
 from tests.support import (
     BROWSER,
     FORM,
@@ -313,7 +313,7 @@ async def test_rule_12_a_lost_answer_loses_no_session(redis: RedisServer, what: 
         session = await sessions.start(token)
         proxy.lose_answer_to = b"EVAL" if what != "destroy" else b"DEL"
         if what == "save":
-            session["quote"] = "y"
+            session[QUOTE] = "y"
             await session.save()
             assert await values_of(sessions, token) == {"quote": "y"}
         else:
