@@ -18,7 +18,7 @@ from .errors import InvalidValue, SessionError
 from .events import Reason
 from .headers import read_headers
 from .manager import SessionManager
-from .middleware import SessionMiddleware
+from .middleware import RETRY_AFTER, SessionMiddleware, log_bug
 from .session import Session
 from .store import Store, StoreUnavailable
 from .urls import open_store
@@ -134,8 +134,10 @@ async def send_error_response(error: Exception, scope: Any, receive: Any, send: 
 def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer like Litestar in an app without exception handlers, but with the error's status."""
     status = getattr(error, "status_code", 500)
+    log_bug(error, cast("Any", request.scope))
     detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
-    return create_exception_response(request, HTTPException(detail, status_code=status))
+    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
+    return create_exception_response(request, HTTPException(detail, status_code=status, headers=headers))
 
 
 def is_exempt(scope: Any) -> bool:

@@ -1,21 +1,27 @@
 """What the session layer does around every request: plain ASGI, for any framework."""
 
+import logging
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .errors import CrossOriginRefused, PrefetchRefused
+from .errors import CrossOriginRefused, PrefetchRefused, SessionError
 from .headers import is_cross_origin, read_headers
 from .manager import SessionManager
 from .proxy import ProxyWarning
 from .session import Session
+from .store import StoreUnavailable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+RETRY_AFTER = "5"  # seconds: when a visitor whose request got 503 may try again
+
+logger = logging.getLogger(__name__)
 
 
 class ErrorResponse(Protocol):
@@ -27,11 +33,18 @@ class ErrorResponse(Protocol):
 async def send_plain_text(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
     """Answer with the first line of the error's documentation: for apps without error pages of their own."""
     status = getattr(error, "status_code", 500)
+    log_bug(error, scope)
     text = "Internal Server Error" if status == 500 else (type(error).__doc__ or "").partition("\n")[0]
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-    headers += [(b"retry-after", b"5")] if status == 503 else []
+    headers += [(b"retry-after", RETRY_AFTER.encode())] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+
+
+def log_bug(error: Exception, scope: Scope) -> None:
+    """Log an error that an app without error pages of its own would not log."""
+    if getattr(error, "status_code", 500) == 500:
+        logger.error("%s failed: %s", scope["path"], error, exc_info=error)
 
 
 @dataclass
@@ -87,11 +100,16 @@ class SessionMiddleware:
         except Exception as error:
             if response.was_replaced:
                 return  # this is only what stopped the sender of the other response
-            if session.cookie and not session.response_started and not self.host_finishes_errors:
-                # The framework would answer outside of this middleware, and the visitor would lose the new token.
-                session.rollback(error)
+            if self.host_finishes_errors or session.response_started:
+                raise
+            session.rollback(error)
+            session.read_only = "the request has failed"
+            is_ours = isinstance(error, SessionError | StoreUnavailable)
+            if is_ours or session.cookie:
+                # The framework would answer outside of this middleware: 500, and the visitor would lose the new token.
                 await self.error_response(error, scope, receive, response.send_unsaved)
-            raise
+            if not is_ours:
+                raise
 
     async def _serve_websocket(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
         if session.failure:
