@@ -67,7 +67,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         app_config.request_class = fitting_class(app_config.request_class, SessionRequest)
         app_config.websocket_class = fitting_class(app_config.websocket_class, SessionWebSocket)
         app_config.after_exception.append(self.roll_back)
-        app_config.before_send.append(finish_error_page)
+        app_config.before_send.append(self.finish_error_page)
         app_config.lifespan.append(self.lifespan)
         if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
             for error in (SessionError, StoreUnavailable):
@@ -105,19 +105,21 @@ class SessionPlugin(InitPlugin, CLIPlugin):
 
     async def roll_back(self, error: Exception, scope: Scope) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
-        if "session" not in scope and scope["type"] == "http" and not is_exempt(scope):
+        session: Any = scope.get("session")
+        is_own = getattr(session, "name", None) == self.sessions.name
+        if not is_own and scope["type"] == "http" and not is_exempt(scope):
             session = await self.sessions.start(*read_headers(scope, self.sessions.name)[b"cookie"])
             session.read_only = "no route matched this request"
-            scope["session"] = session
-        if isinstance(session := scope.get("session"), Session):
+            scope["session"], is_own = session, True
+        if is_own:
             session.rollback(error)
 
-
-async def finish_error_page(message: Message, scope: Scope) -> None:
-    """Add the session's headers to a response that was made outside of the middleware, like that to a 404."""
-    session = scope.get("session")
-    if message["type"] == "http.response.start" and isinstance(session, Session) and not session.response_started:
-        message["headers"] = session.finish_headers(message["headers"], scope)
+    async def finish_error_page(self, message: Message, scope: Scope) -> None:
+        """Add the session's headers to a response that was made outside of the middleware, like that to a 404."""
+        session: Any = scope.get("session")
+        is_own = getattr(session, "name", None) == self.sessions.name
+        if message["type"] == "http.response.start" and is_own and not session.response_started:
+            message["headers"] = session.finish_headers(message["headers"], scope)
 
 
 async def send_error_response(error: Exception, scope: Any, receive: Any, send: Any) -> None:
@@ -147,10 +149,10 @@ def is_exempt(scope: Any) -> bool:
 
 def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
-    session = scope.get("session")
-    if isinstance(session, Session):
-        return session
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
+    session = scope.get("session")
+    if isinstance(session, Session) and session.name == sessions.name:  # another name is that of an app around this one
+        return session
     return sessions.no_session("this route has no session, because of its no_session")
 
 

@@ -161,7 +161,8 @@ class SessionResponse:
     async def _save(self, status: int) -> None:
         """Save what the response confirms. A status from 500, and an exception, drop what was changed before."""
         session = self.session
-        if (handed_in := self.scope["session"]) is not session:
+        handed_in = self.scope["session"]
+        if not isinstance(handed_in, Session):  # another Session is that of a mounted app, with a name of its own
             # The framework's own methods were called: Litestar's set_session or clear_session, in a middleware.
             session.end()
             session.update(handed_in if isinstance(handed_in, dict) else {})
