@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from litestar import Litestar, Request, Response, WebSocket
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.exceptions.responses import create_exception_response
 from litestar.plugins import CLIPlugin, InitPlugin
@@ -19,7 +20,7 @@ from .errors import InvalidValue, SessionError
 from .events import Reason
 from .headers import is_cross_origin, read_headers
 from .manager import SessionManager
-from .middleware import KEPT, SessionMiddleware, session_of
+from .middleware import KEPT, RETRY_AFTER, SessionMiddleware, log_bug, session_of
 from .proxy import ProxyWarning
 from .session import Session
 from .store import Store, StoreUnavailable
@@ -72,7 +73,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         app_config.request_class = fitting_class(app_config.request_class, SessionRequest)
         app_config.websocket_class = fitting_class(app_config.websocket_class, SessionWebSocket)
         app_config.after_exception.append(self.roll_back)
-        app_config.before_send.append(finish_error_page)
+        app_config.before_send.append(self.finish_error_page)
         app_config.lifespan.append(self.lifespan)
         if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
             for error in (SessionError, StoreUnavailable):
@@ -115,27 +116,27 @@ class SessionPlugin(InitPlugin, CLIPlugin):
 
     async def roll_back(self, error: Exception, scope: Scope) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
-        if "session" not in scope and scope["type"] == "http" and not is_exempt(scope):
+        session = session_of(scope, self.sessions.name)
+        if session is None and scope["type"] == ScopeType.HTTP and not is_exempt(scope):
             headers = read_headers(scope, self.sessions.name)
             session = await self.sessions.start(*headers[b"cookie"])
             if is_cross_origin(scope, headers):
                 session.read_only = "another site made the browser send this request"
-            scope["session"] = scope[KEPT] = session
-        if (session := session_of(scope)) is not None:
+            scope["session"] = cast("Any", scope)[f"{KEPT}{self.sessions.name}"] = session
+        if session is not None:
             session.rollback(error)
 
-
-async def finish_error_page(message: Message, scope: Scope) -> None:
-    """Finish a response that was made outside of the middleware, like that to a 404, as the middleware would."""
-    session = scope.get("session")
-    if message["type"] == "http.response.start" and isinstance(session, Session) and not session.response_started:
-        try:
-            if message["status"] < 500:
-                await session.commit()
-        except Exception as error:
-            logger.exception("What the error page of %r changed was not saved", scope["path"])
-            session.rollback(error)
-        message["headers"] = session.finish_headers(message["headers"], scope)
+    async def finish_error_page(self, message: Message, scope: Scope) -> None:
+        """Finish a response that was made outside of the middleware, like that to a 404, as the middleware would."""
+        session: Session | None = scope.get(f"{KEPT}{self.sessions.name}")  # type: ignore[assignment]
+        if message["type"] == "http.response.start" and session is not None and not session.response_started:
+            try:
+                if message["status"] < 500:
+                    await session.commit()
+            except Exception as error:
+                logger.exception("What the error page of %r changed was not saved", scope["path"])
+                session.rollback(error)
+            message["headers"] = session.finish_headers(message["headers"], scope)
 
 
 async def send_error_response(error: Exception, scope: Any, receive: Any, send: Any) -> None:
@@ -151,9 +152,11 @@ async def send_error_response(error: Exception, scope: Any, receive: Any, send: 
 
 def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer like Litestar in an app without exception handlers, but with the error's status."""
+    log_bug(error, cast("Any", request.scope))
     status = getattr(error, "status_code", 500)
     detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
-    return create_exception_response(request, HTTPException(detail, status_code=status))
+    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
+    return create_exception_response(request, HTTPException(detail, status_code=status, headers=headers))
 
 
 def is_exempt(scope: Any) -> bool:
@@ -163,12 +166,12 @@ def is_exempt(scope: Any) -> bool:
 
 def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
-    session = scope.get("session")
-    if isinstance(session, Session):
-        return session
-    if (session := session_of(scope)) is not None:
-        return session
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
+    session = scope.get("session")
+    if isinstance(session, Session) and session.name == sessions.name:  # another name is that of another layer
+        return session
+    if (kept := session_of(scope, sessions.name)) is not None:
+        return kept
     return sessions.no_session("this route has no session, because of its no_session")
 
 

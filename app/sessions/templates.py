@@ -5,7 +5,6 @@ from typing import Any
 from jinja2.runtime import Context
 
 from .litestar import provide_session
-from .session import Session
 
 
 class SessionContext(Context):
@@ -13,10 +12,7 @@ class SessionContext(Context):
 
     def __init__(self, environment: Any, parent: dict[str, Any], *rest: Any, **options: Any) -> None:
         if "session" not in parent and (request := parent.get("request")):
-            session = request.scope.get("session")
-            if not isinstance(session, Session):
-                session = provide_session(request.scope)
-            parent = {**parent, "session": session}
+            parent = {**parent, "session": provide_session(request.scope)}
         super().__init__(environment, parent, *rest, **options)
 
 
