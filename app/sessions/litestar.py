@@ -122,6 +122,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             session = await self.sessions.start(*headers[b"cookie"])
             if is_cross_origin(scope, headers):
                 session.read_only = "another site made the browser send this request"
+            session.left_to_host = True
             scope["session"] = cast("Any", scope)[f"{KEPT}{self.sessions.name}"] = session
         if session is not None:
             session.rollback(error)
@@ -129,7 +130,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
     async def finish_error_page(self, message: Message, scope: Scope) -> None:
         """Finish a response that was made outside of the middleware, like that to a 404, as the middleware would."""
         session: Session | None = scope.get(f"{KEPT}{self.sessions.name}")  # type: ignore[assignment]
-        if message["type"] == "http.response.start" and session is not None and not session.response_started:
+        if message["type"] == "http.response.start" and session is not None and session.left_to_host:
             try:
                 if message["status"] < 500:
                     await session.commit()

@@ -115,6 +115,8 @@ class SessionMiddleware:
                 await self.error_response(error, scope, receive, response.send_error)
                 if is_ours:
                     return
+            session.left_to_host = True
+            session.read_only = "" if self.host_finishes_errors else "the request has failed"
             raise
 
     async def _serve_websocket(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:

@@ -39,6 +39,8 @@ class Session(SessionValues):
     cookie: tuple[str, int] | None = field(default=None, init=False)
     # Whether the session's headers were sent:
     response_started: bool = field(default=False, init=False)
+    # Whether the response does not pass through the middleware, so that the host has to finish it:
+    left_to_host: bool = field(default=False, init=False)
     # The exception for which changes were dropped:
     rolled_back_for: BaseException | None = field(default=None, init=False)
     # False if it was opened by its id, so that nobody can be told a new token:
