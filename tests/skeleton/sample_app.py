@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader
 from litestar import HttpMethod, Litestar, MediaType, Request, Response, Router, get, post, put, route
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
-from litestar.params import FromPath, FromQuery, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Stream, Template
 
@@ -165,7 +165,7 @@ async def number(
 
 
 @post("/number")
-async def body_number(data: dict[str, int]) -> dict[str, int]:
+async def body_number(data: JSONBody[dict[str, int]]) -> dict[str, int]:
     return data
 
 
