@@ -209,7 +209,9 @@ def make_request(choice: random.Random, route: Route) -> Request:
     return Request(
         content="\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body,
         is_intact=intact,
-        is_complete=headers.get("Content-Length") == str(len(body)) and "Transfer-Encoding" not in headers,
+        is_complete=headers.get("Content-Length") == str(len(body))
+        and "Transfer-Encoding" not in headers
+        and "upgrade" not in headers["Connection"].lower(),  # a bad WebSocket handshake gets no answer from uvicorn
         is_prefetch="prefetch" in headers.get("Sec-Purpose", ""),
     )
 

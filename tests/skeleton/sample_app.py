@@ -124,8 +124,8 @@ async def links_page() -> Template:
 
 
 @get("/slow", opt={"no_session": True})
-async def slow_page() -> Template:
-    await asyncio.sleep(2)
+async def slow_page(seconds: FromQuery[int] = 0) -> Template:
+    await asyncio.sleep(seconds)
     return Template("sample/public.html")
 
 
