@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader
 from litestar import HttpMethod, Litestar, MediaType, Request, Response, Router, get, post, put, route
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
-from litestar.params import FromPath, FromQuery, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Stream, Template
 
@@ -127,8 +127,8 @@ async def links_page() -> Template:
 
 
 @get("/slow", opt={"no_session": True})
-async def slow_page() -> Template:
-    await asyncio.sleep(2)
+async def slow_page(seconds: FromQuery[int] = 0) -> Template:
+    await asyncio.sleep(seconds)
     return Template("sample/public.html")
 
 
@@ -168,7 +168,7 @@ async def number(
 
 
 @post("/number")
-async def body_number(data: dict[str, int]) -> dict[str, int]:
+async def body_number(data: JSONBody[dict[str, int]]) -> dict[str, int]:
     return data
 
 
