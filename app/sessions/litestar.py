@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from litestar import Litestar, Request, Response, WebSocket
 from litestar.config.app import AppConfig
@@ -25,9 +25,6 @@ from .proxy import ProxyWarning
 from .session import Session
 from .store import Store, StoreUnavailable
 from .urls import open_store
-
-if TYPE_CHECKING:
-    from click import Group
 
 T = TypeVar("T")
 
@@ -78,10 +75,11 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
             for error in (SessionError, StoreUnavailable):
                 app_config.exception_handlers.setdefault(error, plain_error)
-        if app_config.template_config:
+        engine: Any = app_config.template_config and app_config.template_config.engine_instance
+        if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # other engines are not Jinja
             from .templates import add_session_to_templates
 
-            add_session_to_templates(app_config.template_config.engine_instance)
+            add_session_to_templates(cast("Any", environment), provide_session)
         return app_config
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
@@ -97,7 +95,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         )
         return cast("ASGIApp", middleware)
 
-    def on_cli_init(self, cli: "Group") -> None:
+    def on_cli_init(self, cli: Any) -> None:
         from .commands import sessions_group
 
         cli.add_command(sessions_group)  # takes the place of the group for Litestar's own sessions

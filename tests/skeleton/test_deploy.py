@@ -107,35 +107,6 @@ def test_there_is_one_lock_file_and_no_python_version() -> None:
         assert not (PROJECT / name).exists()
 
 
-def test_the_app_keeps_its_size() -> None:
-    """A reader should take it in at one sitting: half of it is the session package with its three stores."""
-    import ast
-
-    lines = 0
-    for path in (PROJECT / "app").rglob("*.py"):
-        source = path.read_text()
-        docstrings: set[int] = set()
-        for node in ast.walk(ast.parse(source)):
-            if (
-                isinstance(node, ast.Expr)
-                and isinstance(node.value, ast.Constant)
-                and isinstance(node.value.value, str)
-            ):
-                docstrings |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-        code = [n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.strip().startswith("#")]
-        lines += len(set(code) - docstrings)
-    assert lines < 1_070
-
-
-def test_the_session_package_imports_nothing_of_the_rest() -> None:
-    for path in (PROJECT / "app/sessions").glob("*.py"):
-        source = path.read_text()
-        assert "from app" not in source
-        assert "import app" not in source
-        assert "litestar" not in source
-        assert "from .." not in source
-
-
 def test_sql_has_no_numbered_placeholders() -> None:
     """Python 3.12 warns of `?1` with a sequence of values, 3.14 refuses it; 3.11 says nothing."""
     for path in (PROJECT / "app").rglob("*.py"):
