@@ -112,7 +112,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             yield
         self.sessions.events.listeners.remove(tell_listeners)
 
-    async def roll_back(self, error: Exception, scope: Scope) -> None:
+    async def roll_back(self, error: Exception, scope: Any) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
         session = session_of(scope, self.sessions.name)
         if session is None and scope["type"] == ScopeType.HTTP and not is_exempt(scope):
