@@ -61,7 +61,7 @@ class SessionMiddleware:
     proxy_warning: ProxyWarning = field(default_factory=ProxyWarning)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or getattr(scope.get("session"), "name", None) == self.sessions.name:
+        if scope["type"] == "lifespan" or getattr(scope.get("session"), "cookie_name", None) == self.sessions.name:
             await self.app(scope, receive, send)  # the latter if an outer app has attached these sessions already
             return
         headers = read_headers(scope, self.sessions.name)
