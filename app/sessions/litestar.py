@@ -167,7 +167,7 @@ def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
     session = scope.get("session")
-    if isinstance(session, Session) and session.name == sessions.name:  # another name is that of another layer
+    if isinstance(session, Session) and session.cookie_name == sessions.name:  # another name is that of another layer
         return session
     if (kept := session_of(scope, sessions.name)) is not None:
         return kept

@@ -60,7 +60,9 @@ class Site:
 @asynccontextmanager
 async def site(*handlers: Any, store: Any = "memory://", name: str = "session", **options: Any) -> AsyncIterator[Site]:
     plugin = SessionPlugin(store, name=name)
-    app = Litestar(handlers, plugins=[plugin, *options.pop("plugins", ())], openapi_config=None, **options)
+    # Without a configuration of its own, Litestar takes the log away from the tests.
+    options = {"openapi_config": None, "logging_config": None, **options}
+    app = Litestar(handlers, plugins=[plugin], **options)
     async with app.lifespan(), AsyncExitStack() as clients:
         yield Site(app, plugin.sessions, clients)
 
