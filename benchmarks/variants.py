@@ -17,19 +17,23 @@ from litestar.stores.base import Store
 from litestar.types import Message, Scope
 
 from app import hooks, main
-from app.sessions import Key, Session, SessionManager
+from app.sessions import Session, SessionManager
 from app.sessions.litestar import SessionPlugin
 from app.sessions.memory import MemoryStore
 from app.settings import Settings
 
-Session.register(dict)  # so that Litestar accepts a dict for a handler's parameter `session: NamedDependency[Session]`
 
+class PlainSession(Session):
+    """A plain dict that handlers take for a session."""
 
-class Defaults(dict[Any, Any]):
-    """A dict that knows the defaults of keys."""
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.plain_values = values
 
-    def __missing__(self, key: Key[Any]) -> Any:
-        return key.new_default()
+    def __getitem__(self, key: Any) -> Any:
+        return self.plain_values[key] if key in self.plain_values else key.new_default()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.plain_values[key] = value
 
 
 class StandIn(InitPlugin):
@@ -52,7 +56,7 @@ class StandIn(InitPlugin):
 
 def bare() -> Litestar:
     """Return the app with one dict for all visitors in place of the session, and no session layer."""
-    session = Defaults()
+    session = PlainSession({})
     return _app_with(StandIn(Provide(lambda: session, sync_to_thread=False)))
 
 
@@ -95,12 +99,8 @@ def filled() -> Litestar:
     return app
 
 
-async def provide_stock_session(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    # A dict of their own kind would lose the defaults, so hand them out and put changes back at once.
-    session: dict[str, Any] = request.session
-    if not isinstance(session, Defaults):
-        session = request.scope["session"] = Defaults(session)
-    return session
+async def provide_stock_session(request: Request[Any, Any, Any]) -> Session:
+    return PlainSession(request.session)
 
 
 async def add_cache_headers(message: Message, _: Scope) -> None:

@@ -37,7 +37,7 @@ async def break_the_store(sessions: NamedDependency[SessionManager]) -> str:
     return "broken"
 
 
-app = create_app(Settings(session_store="memory://", destroy_delay=0))
+app = create_app(Settings(session_store="memory://"))
 app.state.sessions.store = BrokenStore()
 for handler in (greet, set_name, break_the_store):
     app.register(handler)
