@@ -5,8 +5,9 @@ inside this needs to know that `hooks.around_every_request` returns a list that 
 """
 
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from litestar import Litestar, Request
@@ -18,22 +19,16 @@ from litestar.types import Message, Scope
 
 from app import hooks, main
 from app.sessions import Session, SessionManager
+from app.sessions.events import EndEvents
 from app.sessions.litestar import SessionPlugin
 from app.sessions.memory import MemoryStore
+from app.sessions.records import OutageLog, Records
 from app.settings import Settings
 
 
-class PlainSession(Session):
-    """A plain dict that handlers take for a session."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.plain_values = values
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.plain_values[key] if key in self.plain_values else key.new_default()
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.plain_values[key] = value
+def new_session() -> Session:
+    """Return a session that nothing loads or saves."""
+    return Session("session", Records(MemoryStore(), 604_800, None, OutageLog()), EndEvents())
 
 
 class StandIn(InitPlugin):
@@ -55,8 +50,8 @@ class StandIn(InitPlugin):
 
 
 def bare() -> Litestar:
-    """Return the app with one dict for all visitors in place of the session, and no session layer."""
-    session = PlainSession({})
+    """Return the app with one session in memory for all visitors, and no session layer."""
+    session = new_session()
     return _app_with(StandIn(Provide(lambda: session, sync_to_thread=False)))
 
 
@@ -99,8 +94,12 @@ def filled() -> Litestar:
     return app
 
 
-async def provide_stock_session(request: Request[Any, Any, Any]) -> Session:
-    return PlainSession(request.session)
+async def provide_stock_session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session, None]:
+    """Hand out the stock session in the form that the handlers know, and take over their changes."""
+    session, stock = new_session(), cast("dict[Any, Any]", request.session)
+    session.update(stock)
+    yield session
+    stock.update(session)
 
 
 async def add_cache_headers(message: Message, _: Scope) -> None:
