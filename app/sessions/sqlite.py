@@ -125,11 +125,13 @@ class SQLiteStore:
         try:
             if self._database is None or not self._database.is_unchanged():
                 self._database = self._open(self._database)
+            result: tuple[list[Any], int] = [], 0
             for statement in statements:
                 cursor = self._database.connection.execute(statement.format(table=self._table), parameters)
+                result = cursor.fetchall(), cursor.rowcount
                 if cursor.rowcount:
                     break
-            return cursor.fetchall(), cursor.rowcount
+            return result
         except Locked:
             return None
         except (sqlite3.Error, OSError) as error:
