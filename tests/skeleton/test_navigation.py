@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Error, Page, Playwright, Route, expect, sync_playwright
 
+from tests.sessions.test_faults import locked
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
 
@@ -180,18 +181,18 @@ def test_pressing_a_link_twice_follows_it_once(visit: Visit) -> None:
 
 
 @NOT_IN_CHROMIUM_ALONE
-def test_a_reload_during_a_save_writes_nothing(visit: Visit, browser_name: str) -> None:
+def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server, browser_name: str) -> None:
     page = visit(browser=browser_name)
     page.evaluate("""() => {
         new MutationObserver(() => { sessionStorage.alert = document.querySelector(".error").textContent; })
             .observe(document.querySelector(".error"), { childList: true, characterData: true, subtree: true });
     }""")
-    page.route(f"**{UPDATE}", lambda _: None)  # no answer at all
     page.on("dialog", lambda dialog: dialog.accept())
-    save(page, "under way")
-    expect_status(page, "Saving…")
-    reload_slowly(page, HOME, seconds=1)
-    page.wait_for_timeout(1_500)
+    with locked(server.database):
+        save(page, "under way")
+        expect_status(page, "Saving…")
+        reload_slowly(page, HOME, seconds=1)
+        page.wait_for_timeout(1_500)
     expect_text(page, "initial text")
     assert page.evaluate("sessionStorage.alert") in (None, "")
 
