@@ -31,7 +31,7 @@ class Stock:
 
         @get("/")
         async def read(request: Request[Any, Any, Any]) -> str:
-            return str(request.session.get("quote"))
+            return str(request.session.get("text"))
 
         @post("/set")
         async def write(request: Request[Any, Any, Any]) -> str:
@@ -70,7 +70,7 @@ class Stock:
 
     async def visitor(self) -> tuple[httpx.AsyncClient, str]:
         client = self.client()
-        await client.post("/set?quote=first")
+        await client.post("/set?text=first")
         return client, client.cookies["session"]
 
     @property
@@ -80,7 +80,7 @@ class Stock:
 
 async def unknown_id(stock: Stock) -> str:
     invented = "A" * 7000
-    await stock.client(invented).post("/set?quote=x")
+    await stock.client(invented).post("/set?text=x")
     return f"stored under it: {await stock.store.exists(invented)}"
 
 
@@ -91,7 +91,7 @@ async def mere_reading(stock: Stock) -> str:
 
 async def resurrection(stock: Stock) -> str:
     _, cookie = await stock.visitor()
-    slow = asyncio.create_task(stock.client(cookie).post("/set?quote=second&slow=1"))
+    slow = asyncio.create_task(stock.client(cookie).post("/set?text=second&slow=1"))
     await stock.arrived.wait()
     await stock.client(cookie).post("/destroy")
     stock.gate.set()
@@ -103,7 +103,7 @@ async def lost_update(stock: Stock) -> str:
     _, cookie = await stock.visitor()
     slow = asyncio.create_task(stock.client(cookie).post("/set?other=x&slow=1"))
     await stock.arrived.wait()
-    await stock.client(cookie).post("/set?quote=second")
+    await stock.client(cookie).post("/set?text=second")
     stock.gate.set()
     await slow
     return f"the other request's key is back at: {(await stock.client(cookie).get('/')).text}"
@@ -116,7 +116,7 @@ async def failing_store(stock: Stock) -> str:
         raise OSError("disk full")
 
     stock.store.set = refuse  # type: ignore[method-assign]
-    answer = await client.post("/set?quote=second")
+    answer = await client.post("/set?text=second")
     return f"{answer.status_code} without any page or error handler: {answer.content!r}"
 
 

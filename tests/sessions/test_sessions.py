@@ -21,8 +21,8 @@ def calls(sessions: SessionManager) -> list[str]:
 
 async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:
     session = await sessions.start()
-    assert session.get("quote") is None
-    assert "quote" not in session
+    assert session.get("text") is None
+    assert "text" not in session
     assert session.setdefault("list", []) == []
     del session["list"]
     await session.save()
@@ -30,7 +30,7 @@ async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:
 
 
 async def test_rule_2_the_store_knows_the_digest_of_the_token_only(sessions: SessionManager) -> None:
-    token = await stored(sessions, quote="x")
+    token = await stored(sessions, text="x")
     session = await sessions.start(token)
     assert len(token) == 43
     assert session.id == digest(token)
@@ -58,7 +58,7 @@ async def test_rule_3_malformed_tokens_do_not_even_reach_the_store(
 
 async def test_rule_3_an_unknown_token_is_never_adopted(sessions: SessionManager) -> None:
     session = await sessions.start("A" * 43)
-    session["quote"] = "x"
+    session["text"] = "x"
     await session.save()
     assert session.cookie
     assert session.cookie[0] != "A" * 43
@@ -111,12 +111,12 @@ async def test_rule_5_saves_of_different_keys_keep_both(sessions: SessionManager
 
 
 async def test_rule_5_the_later_save_of_a_key_wins(sessions: SessionManager) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     one, other = await sessions.start(token), await sessions.start(token)
-    one["quote"], other["quote"] = "one", "other"
+    one["text"], other["text"] = "one", "other"
     await one.save()
     await other.save()
-    assert await values_of(sessions, token) == {"quote": "other"}
+    assert await values_of(sessions, token) == {"text": "other"}
 
 
 async def test_rule_5_a_deleted_key_stays_deleted(sessions: SessionManager) -> None:
@@ -163,10 +163,10 @@ async def test_rule_5_a_second_save_in_a_request_undoes_nothing_of_another(sessi
 
 @pytest.mark.parametrize("end", ["destroy", "rotate"])
 async def test_rule_6_an_ended_session_stays_ended(sessions: SessionManager, end: str) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     late, reader, ending = [await sessions.start(token) for _ in range(3)]
     await getattr(ending, end)()
-    late["quote"] = "b"
+    late["text"] = "b"
     with pytest.raises(SessionEnded):
         await late.save()
     assert late.cookie is None
@@ -178,9 +178,9 @@ async def test_rule_6_an_ended_session_stays_ended(sessions: SessionManager, end
 async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     late = await sessions.start(token)
-    late["quote"] = "b"
+    late["text"] = "b"
     later = time.time() + sessions.lifetime
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(SessionEnded):
@@ -188,7 +188,7 @@ async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
 
 
 async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_back(sessions: SessionManager) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     late, ending = await sessions.start(token), await sessions.start(token)
     await ending.destroy()
     with pytest.raises(SessionEnded):
@@ -197,23 +197,23 @@ async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_bac
 
 
 async def test_rule_8_destroy_is_immediate_and_a_write_after_it_starts_anew(sessions: SessionManager) -> None:
-    token = await stored(sessions, quote="a", other=1)
+    token = await stored(sessions, text="a", other=1)
     session = await sessions.start(token)
     await session.destroy()
     assert await sessions.store.count() == 0
     assert session.cookie == ("", 0)
     assert dict(session) == {}
-    session["quote"] = "b"
+    session["text"] = "b"
     await session.save()
     assert session.cookie
     assert session.cookie[0] not in ("", token)
-    assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
+    assert await values_of(sessions, session.cookie[0]) == {"text": "b"}
 
 
 async def test_rule_8_who_finds_the_session_gone_does_not_delete_the_cookie_of_its_successor(
     sessions: SessionManager,
 ) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     first, second = await sessions.start(token), await sessions.start(token)
     await first.destroy()
     await second.destroy()
@@ -221,7 +221,7 @@ async def test_rule_8_who_finds_the_session_gone_does_not_delete_the_cookie_of_i
 
 
 async def test_rule_9_rotate_moves_the_data_and_kills_the_old_token(sessions: SessionManager) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     session = await sessions.start(token)
     created_at, expires_at = session.created_at, session.expires_at
     session["user"] = "ada"
@@ -231,7 +231,7 @@ async def test_rule_9_rotate_moves_the_data_and_kills_the_old_token(sessions: Se
     assert session.cookie
     new = session.cookie[0]
     assert new != token
-    assert await values_of(sessions, new) == {"quote": "a", "user": "ada"}
+    assert await values_of(sessions, new) == {"text": "a", "user": "ada"}
     assert (session.created_at, session.expires_at) == (created_at, expires_at)
     assert sessions.lifetime - 2 <= session.cookie[1] <= sessions.lifetime
     assert await sessions.store.count() == 1
@@ -279,10 +279,10 @@ async def test_rule_10_the_absolute_lifetime_is_never_extended(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = time.time()
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     monkeypatch.setattr(time, "time", lambda: start + sessions.lifetime - 5)
     session = await sessions.start(token)
-    session["quote"] = "b"
+    session["text"] = "b"
     await session.save()
     await session.rotate()
     assert session.cookie
@@ -306,9 +306,9 @@ CORRUPT = [
     b'{"created_at":1,"expires_at":NaN,"deadline":9e99,"values":{}}',
     b'{"created_at":1,"expires_at":Infinity,"deadline":9e99,"values":{}}',
     b'{"created_at":-1e99,"expires_at":9e99,"deadline":9e99,"values":{}}',
-    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":NaN}}',
-    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":1e999}}',
-    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":"\\ud800"}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"text":NaN}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"text":1e999}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"text":"\\ud800"}}',
     b'{"created_at":true,"expires_at":9e9,"deadline":9e9,"values":{}}',
     b"[" * 100_000,
     b"1" * 5000,
@@ -319,17 +319,17 @@ CORRUPT = [
 async def test_rule_11_a_corrupt_record_counts_as_none_and_the_next_save_replaces_it(
     sessions: SessionManager, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     intact = await sessions.store.load(digest(token))
     assert intact
     assert await sessions.store.replace(digest(token), intact, raw, time.time() + 100)
     session = await sessions.start(token)
     assert dict(session) == {}
     assert digest(token) in caplog.text
-    session["quote"] = "b"
+    session["text"] = "b"
     await session.save()
     assert session.cookie
-    assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
+    assert await values_of(sessions, session.cookie[0]) == {"text": "b"}
     assert await sessions.store.count() == 1
 
 
@@ -342,13 +342,13 @@ async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list
     session = await sessions.start()
     await session.save()
     assert trips() == 0, "a page view without a session"
-    token = await stored(sessions, quote="a")
+    token = await stored(sessions, text="a")
     assert trips() == 1, "the first save"
     session = await sessions.start(token)
     await session.save()
     assert trips() == 1, "a page view with a session"
     session = await sessions.start(token)
-    session["quote"] = "b"
+    session["text"] = "b"
     await session.save()
     assert trips() == 2, "a save"
     session = await sessions.start(token)
@@ -405,7 +405,7 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call is answered in time, but somebody else was always faster, so that the save has to be tried anew."""
-    token = await stored(sessions, quote="x")
+    token = await stored(sessions, text="x")
     monkeypatch.setattr("app.sessions.records.TIMEOUT", 0.2)
 
     attempts: list[None] = []
@@ -417,7 +417,7 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
 
     monkeypatch.setattr(sessions.store, "replace", lose)
     session = await sessions.start(token)
-    session["quote"] = "y"
+    session["text"] = "y"
     with pytest.raises(StoreUnavailable, match=r"already waited [\d.]+ s"):
         await asyncio.wait_for(session.save(), 2)
     assert len(attempts) <= 2, "0.15 s twice is longer than 0.2; on a slow machine once may be, too"
@@ -435,7 +435,7 @@ async def test_rule_12_a_store_that_only_says_that_its_time_is_up(
     monkeypatch.setattr(sessions.store, "load", give_up)
     session = await sessions.start("A" * 43)
     with pytest.raises(StoreUnavailable):
-        session.get("quote")
+        session.get("text")
     assert "no answer within 2.4 s" in caplog.text
 
 

@@ -127,10 +127,10 @@ class TestTheExample(StoreContract):
     async def test_sessions_work_on_it(self, store: Store) -> None:
         sessions = SessionManager(store)
         session: Session = await sessions.start()
-        session["quote"] = "in a file"
+        session["text"] = "in a file"
         await session.save()
         assert session.cookie
-        assert dict(await sessions.start(session.cookie[0])) == {"quote": "in a file"}
+        assert dict(await sessions.start(session.cookie[0])) == {"text": "in a file"}
 
 
 # Bad stores fail the suite. Each is one that works at first sight.

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.settings import PROJECT
-from tests.support import TEXT, UPDATE, free_port, shown_quote, wait_until
+from tests.support import TEXT, UPDATE, free_port, shown_text, wait_until
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_procfile_starts_two_workers_that_share_their_sessions(platform: tup
         assert client.put(UPDATE, content="shared", headers=TEXT).status_code == 200
         for _ in range(20):
             client.headers["Connection"] = "close"  # a new connection each time, so that both workers get some
-            assert shown_quote(client.get("/").text) == "shared"
+            assert shown_text(client.get("/").text) == "shared"
         assert client.post("/session/destroy").text == "Session destroyed."
     # What the platform collects has the app's own lines in it, with time, process and logger.
     line = r"\d\d:\d\d:\d\d,\d{3} INFO \[\d+\] app.hooks: Session [0-9a-f]{64} was destroyed\n"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.settings import PROJECT
-from tests.support import TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of, wait_until
+from tests.support import TEXT, UPDATE, HeldRequest, Server, shown_text, token_of, wait_until
 
 StartServer = Callable[..., Server]
 
@@ -58,7 +58,7 @@ def test_requests_that_have_begun_are_finished(
     with ThreadPoolExecutor(len(leaving)) as pool:
         destroys = [pool.submit(visitor.post, "/session/destroy") for visitor in leaving]
         # The sessions end at once, the answers take three seconds more.
-        wait_until(lambda: {shown_quote(page.get("/").text) for page in pages} == {"initial quote"})
+        wait_until(lambda: {shown_text(page.get("/").text) for page in pages} == {"initial quote"})
         assert not any(destroy.done() for destroy in destroys)
         assert server.process
         stop(server.process.pid, signal.SIGTERM)
