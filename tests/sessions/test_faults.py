@@ -39,13 +39,14 @@ def break_record(server: Server, token: str, record: object) -> None:
         assert db.execute("UPDATE sessions SET record = ? WHERE id = ?", (record, digest(token))).rowcount == 1
 
 
-def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer) -> None:
-    """Two workers, a storm of saves, kill -9; 20 times on the same file."""
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.full)])
+def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer, rounds: int) -> None:
+    """Two workers, a storm of saves, kill -9; again and again on the same file."""
     server = start_server(workers=2)
     visitors = [server.visitor("start") for _ in range(8)]
     tokens = [token_of(visitor) for visitor in visitors]
     acknowledged, tried = ["start"] * len(tokens), ["start"] * len(tokens)
-    for round_number in range(20):
+    for round_number in range(rounds):
         saves = [0] * len(tokens)
 
         def storm(n: int, round_number: int = round_number, saves: list[int] = saves) -> None:
@@ -107,7 +108,7 @@ def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(
         assert int(response.headers["retry-after"]) > 0
         assert "set-cookie" not in response.headers
     assert shown_text(page.text) == "my words"
-    assert "Nothing was saved" in answer.text
+    assert "may have been saved or not" in answer.text
     assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200, "it recovers without a restart"
     assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"

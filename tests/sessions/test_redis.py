@@ -37,6 +37,8 @@ from tests.support import (
     wait_until,
 )
 
+pytestmark = pytest.mark.full
+
 StartServer = Callable[..., Server]
 
 
