@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -11,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-
-from app.sessions.record import Record
 
 from app.sessions.records import digest
 from app.sessions.sqlite import SCHEMA
@@ -34,13 +33,14 @@ def padding(size: int, keys: int) -> dict[str, str]:
 def rows(numbers: range, expires_at: float, more: dict[str, str] | None = None) -> Iterator[tuple[str, bytes, float]]:
     for n in numbers:
         values = {"quote": f"the quote of visitor {n}"} | (more or {})
-        yield digest(token(n)), Record(time.time() - 100, expires_at, expires_at, values).encode(), expires_at
+        instants = {"created_at": time.time() - 100, "expires_at": expires_at, "deadline": expires_at}
+        yield digest(token(n)), json.dumps(instants | {"values": values}).encode(), expires_at
 
 
 def fill_sqlite(path: Path, numbers: range, expires_at: float, more: dict[str, str] | None = None) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(SCHEMA)
+        db.executescript(SCHEMA.format(table="sessions"))
         db.executemany("INSERT INTO sessions VALUES (?, ?, ?)", rows(numbers, expires_at, more))
         db.commit()
 

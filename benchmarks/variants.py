@@ -1,8 +1,7 @@
-"""The app of `app/main.py` with something else in the place of its sessions, to compare with.
+"""The app of `app/main.py` with something else in the place of its session layer, to compare with.
 
-It is put together by `create_app` itself, so handlers, guard, template, headers and settings are the app's own. Of the
-app's inside this needs to know: the names `create_app` and `Litestar` in `app.main`, that `middleware`, `dependencies`
-and `before_send` are given to it as keyword arguments, the class `SessionHook`, and the dependency `session`.
+It is put together by `create_app` itself, so handlers, templates, headers and settings are the app's own. Of the app's
+inside this needs to know that `hooks.around_every_request` returns a list that begins with the session layer.
 """
 
 import os
@@ -11,22 +10,50 @@ from typing import Any
 from unittest.mock import patch
 
 from litestar import Litestar, Request
+from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.plugins import InitPlugin
 from litestar.stores.base import Store
 from litestar.types import Message, Scope
 
-from app import main
-from app.hooks import SessionHook
-from app.sessions import Session
+from app import hooks, main
+from app.sessions import Key, Session, SessionManager
+from app.sessions.litestar import SessionPlugin
+from app.sessions.memory import MemoryStore
 from app.settings import Settings
 
 Session.register(dict)  # so that Litestar accepts a dict for a handler's parameter `session: NamedDependency[Session]`
 
 
+class Defaults(dict[Any, Any]):
+    """A dict that knows the defaults of keys."""
+
+    def __missing__(self, key: Key[Any]) -> Any:
+        return key.new_default()
+
+
+class StandIn(InitPlugin):
+    """Takes the place of the session layer."""
+
+    def __init__(
+        self, session: Provide, middleware: tuple[Any, ...] = (), stores: dict[str, Store] | None = None
+    ) -> None:
+        self.session, self.middleware, self.stores = session, middleware, stores
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        sessions = SessionManager(MemoryStore())  # for /health
+        app_config.dependencies["session"] = self.session
+        app_config.dependencies["sessions"] = Provide(lambda: sessions, sync_to_thread=False)
+        app_config.middleware = [*self.middleware, *app_config.middleware]
+        app_config.before_send.append(add_cache_headers)
+        app_config.stores = self.stores or app_config.stores
+        return app_config
+
+
 def bare() -> Litestar:
-    """Return the app with one dict for everybody in place of the session, and no session hook."""
-    session: dict[str, Any] = {}
-    return _app_without_hook(Provide(lambda: session, sync_to_thread=False))
+    """Return the app with one dict for all visitors in place of the session, and no session layer."""
+    session = Defaults()
+    return _app_with(StandIn(Provide(lambda: session, sync_to_thread=False)))
 
 
 def stock() -> Litestar:
@@ -45,13 +72,11 @@ def stock() -> Litestar:
 
         store = FileStore(Path(url.removeprefix("file://")), create_directories=True)
     else:
-        from litestar.stores.memory import MemoryStore
+        from litestar.stores.memory import MemoryStore as StockMemoryStore
 
-        store = MemoryStore()
+        store = StockMemoryStore()
     config = ServerSideSessionConfig()
-    return _app_without_hook(
-        Provide(provide_stock_session), middleware=[config.middleware], stores={config.store: store}
-    )
+    return _app_with(StandIn(Provide(provide_stock_session), (config.middleware,), {config.store: store}))
 
 
 def filled() -> Litestar:
@@ -71,23 +96,21 @@ def filled() -> Litestar:
 
 
 async def provide_stock_session(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    return request.session
+    # A dict of their own kind would lose the defaults, so hand them out and put changes back at once.
+    session: dict[str, Any] = request.session
+    if not isinstance(session, Defaults):
+        session = request.scope["session"] = Defaults(session)
+    return session
 
 
 async def add_cache_headers(message: Message, _: Scope) -> None:
-    """Add what the session hook adds to every response, in the cheapest way there is."""
+    """Add what the session layer adds to every response, in the cheapest way there is."""
     if message["type"] == "http.response.start":
         message["headers"] = [*message["headers"], (b"cache-control", b"no-store"), (b"vary", b"Cookie")]
 
 
-def _app_without_hook(session: Provide, middleware: list[Any] | None = None, **more: Any) -> Litestar:
-    class WithoutHook(Litestar):
-        def __init__(self, **arguments: Any) -> None:
-            kept = [each for each in arguments["middleware"] if not isinstance(each, SessionHook)]
-            arguments["middleware"] = kept + (middleware or [])
-            arguments["dependencies"] = arguments["dependencies"] | {"session": session}
-            arguments["before_send"] = [*arguments["before_send"], add_cache_headers]
-            super().__init__(**arguments, **more)
-
-    with patch.object(main, "Litestar", WithoutHook):
+def _app_with(stand_in: StandIn) -> Litestar:
+    layer, *others = hooks.around_every_request(Settings(session_store="memory://"))
+    assert isinstance(layer, SessionPlugin)
+    with patch.object(hooks, "around_every_request", lambda _: [stand_in, *others]):
         return main.create_app(Settings(session_store="memory://"))

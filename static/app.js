@@ -228,11 +228,19 @@ const noteSaved = (field, text) => {
   field.notice?.remove();
 };
 
+// Chromium does not tell by `navigator.cookieEnabled`, so try it.
+const cookiesAreRefused = () => {
+  document.cookie = "probe=1; SameSite=Strict";
+  const refused = !document.cookie.includes("probe=1");
+  document.cookie = "probe=; SameSite=Strict; Max-Age=0";
+  return refused;
+};
+
 document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
   const { request, response } = ctx;
   if (request.method === "GET" || !request.form || !response?.raw.ok || isNavigation(ctx)) return;
   const sent = [...request.form.elements].filter((field) => "unsavedGuard" in field.dataset && request.body.has(field.name));
-  if (sent.some((field) => field.dataset.fresh) && !navigator.cookieEnabled) {
+  if (sent.some((field) => field.dataset.fresh) && cookiesAreRefused()) {
     request.form.querySelector(".result")?.replaceChildren();
     errorPlace(request.form).textContent =
       "Your browser refuses cookies, so the server cannot keep your text. Allow cookies for this site, then save again.";

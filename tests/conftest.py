@@ -11,7 +11,7 @@ from litestar import Litestar
 from playwright.sync_api import Browser, sync_playwright
 
 from app.main import create_app
-from app.sessions import SessionManager
+from app.sessions import Key, SessionManager
 from app.settings import Settings
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
@@ -95,7 +95,7 @@ async def client_with(
             await stack.enter_async_context(client)
             if values:
                 session = await sessions.start()
-                session.update(values)
+                session.update({Key(name, object): value for name, value in values.items()})
                 await session.save()
                 assert session.cookie
                 # With the domain: a cookie that the server sets later has to replace this one.

@@ -38,4 +38,5 @@ def report_calls(calls: list[Call]) -> None:
         if inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
             call.close()
             name = getattr(call, "__name__", "")
-            logger.error("session.%s() was not awaited, so it did nothing. Write: await session.%s()", name, name)
+            message = "session.%s() was not awaited, so it did nothing. In an async function, write: await session.%s()"
+            logger.error(message, name, name)

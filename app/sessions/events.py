@@ -43,10 +43,12 @@ class EndEvents:
         await self.wait(STOP_TIMEOUT / 2)
 
     async def _tell(self, listener: Listener, session_id: str, reason: Reason, new_id: str | None) -> None:
+        timeout = asyncio.timeout(LISTENER_TIMEOUT)
         try:
-            async with asyncio.timeout(LISTENER_TIMEOUT):
+            async with timeout:
                 await listener(session_id, reason, new_id)
-        except TimeoutError:
-            logger.error("A listener took longer than %s s and was cancelled: %r", LISTENER_TIMEOUT, listener)
         except Exception:
-            logger.exception("A listener failed: %r", listener)
+            if timeout.expired():
+                logger.error("A listener took longer than %s s and was cancelled: %r", LISTENER_TIMEOUT, listener)
+            else:
+                logger.exception("A listener failed: %r", listener)

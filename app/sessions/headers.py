@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-READ = {b"cookie", b"host", b"origin", b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded"}
+FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"}
+READ = {b"cookie", b"host", b"origin", b"sec-fetch-site", b"sec-purpose", *FORWARDED}
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 SECURE = ("https", "wss")

@@ -1,9 +1,12 @@
 """Says what is wrong with a value that JSON cannot hold."""
 
+import dataclasses
 import math
 from typing import Any
 
 from .errors import InvalidValue
+
+MAX_BITS = 14_000  # of an int; Python writes no number of more than 4,300 digits
 
 REMEDIES = {
     "tuple": "; store a list",
@@ -30,6 +33,8 @@ def _problem(value: Any, path: str) -> str | None:
     """Return path and reason of the first part of a value that is not JSON, or None if none is found."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{path}: {value} is not a JSON number"
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"{path}: the number is too long for JSON; store hex(value)"
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         return f"{path}: half of a surrogate pair is not a Unicode character"
     if isinstance(value, list):
@@ -45,4 +50,6 @@ def _problem(value: Any, path: str) -> str | None:
     if value is None or isinstance(value, str | int | float):
         return None
     kind = type(value).__name__
-    return f"{path}: JSON has no {kind}{REMEDIES.get(kind, '')}"
+    if dataclasses.is_dataclass(value):
+        return f"{path}: JSON has no {kind}; store dataclasses.asdict(value)"
+    return f"{path}: JSON has no {kind}{REMEDIES.get(kind, '; store a dict, list, text or number')}"

@@ -1,14 +1,16 @@
 """The session layer as one plugin for Litestar: `Litestar([...], plugins=[SessionPlugin("memory://")])`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from litestar import Litestar, Request, Response, WebSocket
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.exceptions.responses import create_exception_response
 from litestar.plugins import CLIPlugin, InitPlugin
@@ -16,17 +18,17 @@ from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
 from .errors import InvalidValue, SessionError
 from .events import Reason
-from .headers import read_headers
+from .headers import is_cross_origin, read_headers
 from .manager import SessionManager
-from .middleware import SessionMiddleware
+from .middleware import KEPT, RETRY_AFTER, SessionMiddleware, log_bug, session_of
+from .proxy import ProxyWarning
 from .session import Session
 from .store import Store, StoreUnavailable
 from .urls import open_store
 
-if TYPE_CHECKING:
-    from click import Group
-
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 EVENT = "session_destroyed"
 NO_SESSION = "no_session"  # the `opt` of a route, router or app that needs no session
@@ -55,6 +57,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         if isinstance(store, str):
             store = open_store(store, name=name, folder=folder)
         self.sessions = SessionManager(store, name=name, lifetime=lifetime, idle_timeout=idle_timeout)
+        self.proxy_warning = ProxyWarning()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Raises ValueError if the app has such a plugin already, or a connection class that does not fit."""
@@ -67,26 +70,32 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         app_config.request_class = fitting_class(app_config.request_class, SessionRequest)
         app_config.websocket_class = fitting_class(app_config.websocket_class, SessionWebSocket)
         app_config.after_exception.append(self.roll_back)
-        app_config.before_send.append(finish_error_page)
+        app_config.before_send.append(self.finish_error_page)
         app_config.lifespan.append(self.lifespan)
         if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
             for error in (SessionError, StoreUnavailable):
                 app_config.exception_handlers.setdefault(error, plain_error)
-        if app_config.template_config:
+        engine: Any = app_config.template_config and app_config.template_config.engine_instance
+        if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # other engines are not Jinja
             from .templates import add_session_to_templates
 
-            add_session_to_templates(app_config.template_config.engine_instance)
+            add_session_to_templates(cast("Any", environment), provide_session)
         return app_config
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
         """Put the session layer around a route."""
         inner: Any = app  # Litestar's types of scope and messages are more special than those of ASGI
         middleware: Any = SessionMiddleware(
-            inner, self.sessions, error_response=send_error_response, is_exempt=is_exempt, host_finishes_errors=True
+            inner,
+            self.sessions,
+            error_response=send_error_response,
+            is_exempt=is_exempt,
+            host_finishes_errors=True,
+            proxy_warning=self.proxy_warning,  # this runs once per route
         )
         return cast("ASGIApp", middleware)
 
-    def on_cli_init(self, cli: "Group") -> None:
+    def on_cli_init(self, cli: Any) -> None:
         from .commands import sessions_group
 
         cli.add_command(sessions_group)  # takes the place of the group for Litestar's own sessions
@@ -103,21 +112,30 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             yield
         self.sessions.events.listeners.remove(tell_listeners)
 
-    async def roll_back(self, error: Exception, scope: Scope) -> None:
+    async def roll_back(self, error: Exception, scope: Any) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
-        if "session" not in scope and scope["type"] == "http" and not is_exempt(scope):
-            session = await self.sessions.start(*read_headers(scope, self.sessions.name)[b"cookie"])
-            session.read_only = "no route matched this request"
-            scope["session"] = session
-        if isinstance(session := scope.get("session"), Session):
+        session = session_of(scope, self.sessions.name)
+        if session is None and scope["type"] == ScopeType.HTTP and not is_exempt(scope):
+            headers = read_headers(scope, self.sessions.name)
+            session = await self.sessions.start(*headers[b"cookie"])
+            if is_cross_origin(scope, headers):
+                session.read_only = "another site made the browser send this request"
+            session.left_to_host = True
+            scope["session"] = cast("Any", scope)[f"{KEPT}{self.sessions.name}"] = session
+        if session is not None:
             session.rollback(error)
 
-
-async def finish_error_page(message: Message, scope: Scope) -> None:
-    """Add the session's headers to a response that was made outside of the middleware, like that to a 404."""
-    session = scope.get("session")
-    if message["type"] == "http.response.start" and isinstance(session, Session) and not session.response_started:
-        message["headers"] = session.finish_headers(message["headers"], scope)
+    async def finish_error_page(self, message: Message, scope: Scope) -> None:
+        """Finish a response that was made outside of the middleware, like that to a 404, as the middleware would."""
+        session: Session | None = scope.get(f"{KEPT}{self.sessions.name}")  # type: ignore[assignment]
+        if message["type"] == "http.response.start" and session is not None and session.left_to_host:
+            try:
+                if message["status"] < 500:
+                    await session.commit()
+            except Exception as error:
+                logger.exception("What the error page of %r changed was not saved", scope["path"])
+                session.rollback(error)
+            message["headers"] = session.finish_headers(message["headers"], scope)
 
 
 async def send_error_response(error: Exception, scope: Any, receive: Any, send: Any) -> None:
@@ -133,9 +151,11 @@ async def send_error_response(error: Exception, scope: Any, receive: Any, send: 
 
 def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer like Litestar in an app without exception handlers, but with the error's status."""
+    log_bug(error, cast("Any", request.scope))
     status = getattr(error, "status_code", 500)
     detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
-    return create_exception_response(request, HTTPException(detail, status_code=status))
+    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
+    return create_exception_response(request, HTTPException(detail, status_code=status, headers=headers))
 
 
 def is_exempt(scope: Any) -> bool:
@@ -145,10 +165,12 @@ def is_exempt(scope: Any) -> bool:
 
 def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
-    session = scope.get("session")
-    if isinstance(session, Session):
-        return session
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
+    session = scope.get("session")
+    if isinstance(session, Session) and session.cookie_name == sessions.name:  # another name is that of another layer
+        return session
+    if (kept := session_of(scope, sessions.name)) is not None:
+        return kept
     return sessions.no_session("this route has no session, because of its no_session")
 
 
@@ -170,9 +192,9 @@ class SessionConnection:
             return
         if not isinstance(value, Mapping):
             raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
-        session = self.session
-        session.clear()
-        session.update(cast("Any", value))
+        values = dict(value)  # it may be the session itself
+        self.session.clear()
+        self.session.update(cast("Any", values))
 
     def clear_session(self) -> None:
         """End the session before the first byte of the response, even if the handler then raises."""

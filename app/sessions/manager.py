@@ -81,9 +81,11 @@ class SessionManager:
         is alive, and whatever `Session.save` raises.
         """
         session = await self.find(session_id)
-        yield session
-        await session.commit()
-        session.read_only = "the block of sessions.edit has ended"
+        try:
+            yield session
+            await session.commit()
+        finally:
+            session.read_only = "the block of sessions.edit has ended"
 
     async def destroy(self, session_id: str) -> None:
         """End a session. Raises LookupError if none with this id is alive, or StoreUnavailable."""

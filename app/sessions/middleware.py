@@ -1,15 +1,22 @@
 """What the session layer does around every request: plain ASGI, for any framework."""
 
+import logging
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .errors import CrossOriginRefused, PrefetchRefused
+from .errors import CrossOriginRefused, PrefetchRefused, SessionError
 from .headers import is_cross_origin, read_headers
 from .manager import SessionManager
 from .proxy import ProxyWarning
 from .session import Session
+from .store import StoreUnavailable
+
+KEPT = "session layer "  # with its name: where the scope keeps the session, whatever else is put at "session"
+RETRY_AFTER = "5"  # seconds
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,11 +34,18 @@ class ErrorResponse(Protocol):
 async def send_plain_text(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
     """Answer with the first line of the error's documentation: for apps without error pages of their own."""
     status = getattr(error, "status_code", 500)
+    log_bug(error, scope)
     text = "Internal Server Error" if status == 500 else (type(error).__doc__ or "").partition("\n")[0]
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-    headers += [(b"retry-after", b"5")] if status == 503 else []
+    headers += [(b"retry-after", RETRY_AFTER.encode())] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+
+
+def log_bug(error: Exception, scope: Scope) -> None:
+    """Log an error that an app without error pages of its own would not log."""
+    if getattr(error, "status_code", 500) == 500:
+        logger.error("%s failed: %s", scope["path"], error, exc_info=error)
 
 
 @dataclass
@@ -56,8 +70,9 @@ class SessionMiddleware:
     proxy_warning: ProxyWarning = field(default_factory=ProxyWarning)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or getattr(scope.get("session"), "name", None) == self.sessions.name:
-            await self.app(scope, receive, send)  # the latter if an outer app has attached these sessions already
+        kept_at = f"{KEPT}{self.sessions.name}"
+        if scope["type"] == "lifespan" or kept_at in scope:  # the latter if an outer app has attached them already
+            await self.app(scope, receive, send)
             return
         headers = read_headers(scope, self.sessions.name)
         if is_cross_origin(scope, headers):
@@ -72,7 +87,7 @@ class SessionMiddleware:
         if headers[b"x-forwarded-proto"] or headers[b"forwarded"]:
             self.proxy_warning.check(scope, headers)
         session = await self.sessions.start(*headers[b"cookie"])
-        scope["session"] = session
+        scope["session"] = scope[kept_at] = session
         try:
             serve = self._serve_http if scope["type"] == "http" else self._serve_websocket
             await serve(session, scope, receive, send)
@@ -85,12 +100,23 @@ class SessionMiddleware:
         try:
             await self.app(scope, receive, response.send)
         except Exception as error:
-            if response.was_replaced:
+            if response.was_replaced and session.response_started:
                 return  # this is only what stopped the sender of the other response
-            if session.cookie and not session.response_started and not self.host_finishes_errors:
-                # The framework would answer outside of this middleware, and the visitor would lose the new token.
+            if session.response_started:
+                raise
+            try:
                 session.rollback(error)
-                await self.error_response(error, scope, receive, response.send_unsaved)
+                await session.commit()  # what `end` has left to do
+            except StoreUnavailable as failure:
+                error = failure
+            is_ours = isinstance(error, SessionError | StoreUnavailable)
+            if (is_ours or session.cookie) and not self.host_finishes_errors:
+                # The framework would answer outside of this middleware: with 500, and without the new token.
+                await self.error_response(error, scope, receive, response.send_error)
+                if is_ours:
+                    return
+            session.left_to_host = True
+            session.read_only = "" if self.host_finishes_errors else "the request has failed"
             raise
 
     async def _serve_websocket(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,29 +155,60 @@ class SessionResponse:
                 await self._save(message["status"])
             except Exception as error:
                 self.was_replaced = True
-                self.session.rollback(error)
-                await self.error_response(error, self.scope, self.receive, self.send_unsaved)
+                await self._replace(error)
                 raise ResponseReplaced from error
-            message["headers"] = self.session.finish_headers(message["headers"], self.scope)
+            # Not in the message itself: a cache inside of this middleware may hold it, and would replay the cookie.
+            headers = self.session.finish_headers(message.get("headers", ()), self.scope)
+            message = {**message, "headers": headers}
         await self.send_on(message)
 
-    async def send_unsaved(self, message: Message) -> None:
+    async def send_error(self, message: Message) -> None:
+        """Send the response to an error, after saving what the app's error handler has changed."""
         if message["type"] == "http.response.start":
-            message["headers"] = self.session.finish_headers(message["headers"], self.scope)
+            if message["status"] < 500:
+                await self.session.commit()
+            headers = self.session.finish_headers(message.get("headers", ()), self.scope)
+            message = {**message, "headers": headers}
         await self.send_on(message)
+
+    async def _replace(self, error: Exception) -> None:
+        self.session.rollback(error)
+        try:
+            await self.error_response(error, self.scope, self.receive, self.send_error)
+        except Exception as failure:
+            if self.session.response_started:
+                raise
+            logger.exception("The error page for %r failed", error)
+            self.session.rollback(failure)
+            await send_plain_text(error, self.scope, self.receive, self.send_error)
 
     async def _save(self, status: int) -> None:
         """Save what the response confirms. A status from 500, and an exception, drop what was changed before."""
         session = self.session
-        if (handed_in := self.scope["session"]) is not session:
-            # The framework's own methods were called: Litestar's set_session or clear_session, in a middleware.
-            session.end()
-            session.update(handed_in if isinstance(handed_in, dict) else {})
-            self.scope["session"] = session
+        if self.scope.get("session") is not session:
+            session_of(self.scope, session.cookie_name)
         error = sys.exception()
         if status >= 500 or error not in (None, self.error_outside, session.rolled_back_for):
             session.rollback(error)
         await session.commit()
+
+
+def session_of(scope: Any, name: str) -> Session | None:
+    """Return the session of the layer with this name, after doing to it what a framework's own methods ask for.
+
+    In a middleware, Litestar's `set_session` and `clear_session` only put something else at `scope["session"]`: a dict,
+    or what is no mapping. A clear cannot be told from a clear and a set, so both begin a new session, with a new token.
+    The session of another layer, which an app around or inside this one has put there, is left alone.
+    """
+    session: Session | None = scope.get(f"{KEPT}{name}")
+    put_there = scope.get("session", session)
+    if session is None or put_there is session:
+        return session
+    if type(put_there) is dict or not isinstance(put_there, Mapping):
+        session.end()
+        session.update(put_there if isinstance(put_there, dict) else {})
+        scope["session"] = session
+    return session
 
 
 class ResponseReplaced(Exception):

@@ -25,12 +25,13 @@ class ProxyWarning:
         remedies = []
         if headers[b"x-forwarded-proto"] != ["https"]:
             remedies.append("let the proxy set X-Forwarded-Proto once, to the single value https")
-        if scope.get("client") is None:
+        client = scope.get("client")
+        if client is None:
             remedies.append("set FORWARDED_ALLOW_IPS=*, since a proxy behind a Unix socket has no address")
-        else:
+        elif client[0] not in ", ".join(headers[b"x-forwarded-for"]):  # otherwise the server trusts the proxy already
             remedies.append(
                 "make sure that FORWARDED_ALLOW_IPS has the proxy's address: "
-                f"the server sees this request come from {scope['client'][0]}"
+                f"the server sees this request come from {client[0]}"
             )
         logger.warning(
             "A proxy sent %.200r, but the server did not accept it, so cookies are sent without Secure. Remedy: %s.",

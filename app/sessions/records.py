@@ -37,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no
     request comes: the same instant, or an earlier one where there is an idle timeout. Each of the `values` stays JSON
-    text until somebody reads it. `owner` (a user id) and `last_seen` are reserved (docs/decisions/7-owners.md).
+    text until somebody reads it. `owner` (a user id) and `last_seen` are reserved (docs/decisions/8-owners.md).
     """
 
     created_at: Instant

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
+from redis.exceptions import ClusterError, ReadOnlyError, RedisClusterException, RedisError
 
 from .redis_connection import DEFAULTS, make_client, repeat_once
 from .redis_url import parse
@@ -185,7 +185,7 @@ class RedisStore:
 
     async def _explain(self, error: Exception) -> str:
         """Return a reason for the log."""
-        if isinstance(error, AttributeError):
+        if type(error) in (AttributeError, ClusterError):  # ClusterError: one node sends it to another, and back
             return "a slot of the cluster seems to be moving to or from a node that this client does not know yet"
         if isinstance(error, TimeoutError):  # asyncio's; redis-py has one of its own, with a text
             return f"no answer within {TIMEOUT} s"

@@ -30,7 +30,7 @@ class Session(SessionValues):
     that change different keys both keep their change.
     """
 
-    name: str
+    cookie_name: str  # not `name`: in templates, `session.name` is the value of that key
     _records: Records
     _events: EndEvents
 
@@ -39,6 +39,8 @@ class Session(SessionValues):
     cookie: tuple[str, int] | None = field(default=None, init=False)
     # Whether the session's headers were sent:
     response_started: bool = field(default=False, init=False)
+    # Whether the response does not pass through the middleware, so that the host has to finish it:
+    left_to_host: bool = field(default=False, init=False)
     # The exception for which changes were dropped:
     rolled_back_for: BaseException | None = field(default=None, init=False)
     # False if it was opened by its id, so that nobody can be told a new token:
@@ -124,7 +126,7 @@ class Session(SessionValues):
                 new, token = await self._records.insert(old.text, old.record)
                 try:
                     was_current = await self._records.delete(old.id, old.text)
-                except StoreUnavailable:
+                except (StoreUnavailable, asyncio.CancelledError):
                     self._belong_to(new, token)  # the old one may be gone; this one is there
                     raise
                 if was_current:
@@ -141,8 +143,8 @@ class Session(SessionValues):
         Also succeeds if another request has ended the session meanwhile. If that was a rotation, the data lives on
         under a token that this request does not know. Raises `StoreUnavailable`; then the session may have ended.
         """
-        self.end()
-        async with self._lock:
+        async with self._lock:  # otherwise a save of another task could bring the session back
+            self.end()
             await self._destroy_now()
 
     def end(self) -> None:
@@ -157,7 +159,8 @@ class Session(SessionValues):
         The middleware calls it when an exception leaves a handler. Outside of Litestar, call it first in an exception
         handler that changes the session.
         """
-        self._objects, self._defaults = {}, {}
+        for key in list(self._objects):
+            self._detach(key)
         self.rolled_back_for = error or sys.exception()
         if isinstance(error, StoreUnavailable):
             self.failure = error
@@ -167,6 +170,8 @@ class Session(SessionValues):
     def report(self) -> None:
         """Log what this request did to the session without effect. The middleware calls it at the end."""
         report_calls(self.calls)
+        if not self.read_only:
+            return  # no response confirmed anything
         changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
         texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
         lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
@@ -183,14 +188,17 @@ class Session(SessionValues):
         finished += [(b"cache-control", b"no-store"), (b"vary", b"Cookie")]
         if self.cookie:
             value, max_age = self.cookie
-            finished.append((b"set-cookie", set_cookie(self.name, value, max_age, secure=scope["scheme"] == "https")))
+            finished.append(
+                (b"set-cookie", set_cookie(self.cookie_name, value, max_age, secure=scope["scheme"] == "https"))
+            )
         return finished
 
     # How it is done
 
     def _require_cookie(self) -> None:
         if not self.has_visitor:
-            raise SessionReadOnly("This session was opened by its id, so no browser can be told a new token.")
+            reason = "This session was opened by its id, so no browser can be told a new token. "
+            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
 
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
         """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
@@ -202,12 +210,15 @@ class Session(SessionValues):
         return found
 
     def _take_over(self, stored: Stored, mine: Values) -> None:
-        """Go on from this state. Detach the objects that another request has changed, and this one has not."""
-        values = stored.record.values
-        for key in list(self._objects):
-            if key in mine:
+        """Go on from this state. Detach the objects that another request has changed, and this one has not.
+
+        `mine` is what this request has just saved.
+        """
+        for key, value in list(self._objects.items()):
+            old, new = self.stored.record.values.get(key, NOTHING), stored.record.values.get(key, NOTHING)
+            if mine.get(key, NOTHING) != NOTHING:
                 self._defaults.pop(key, None)
-            elif values.get(key, NOTHING) != self.stored.record.values.get(key, NOTHING):
+            elif new != old and text_of(value, self._defaults.get(key)) == old:
                 self._detach(key)
         self.stored = stored
 
@@ -216,9 +227,9 @@ class Session(SessionValues):
         self.cookie = (token, round(self.remaining))
 
     async def _destroy_now(self) -> None:
-        session_id, self._to_destroy = self._to_destroy, ""
-        if session_id:
+        if session_id := self._to_destroy:
             removed = await self._records.delete(session_id)
+            self._to_destroy = ""  # after a failure, the next save tries again
             # If another request has ended it, the cookie may already be that of the next session: leave it.
             self.cookie = ("", 0) if removed else None
             if removed:

@@ -1,24 +1,19 @@
 """Makes `session` a variable of every Jinja template, base templates and included ones too."""
 
+from collections.abc import Callable
 from typing import Any
 
+from jinja2 import Environment
 from jinja2.runtime import Context
 
-from .litestar import provide_session
 
+def add_session_to_templates(environment: Environment, session_of: Callable[[Any], Any]) -> None:
+    """Give each template the session of its request, which is `session_of(scope)`."""
 
-class SessionContext(Context):
-    """A template's variables, with the session of the request among them."""
+    class SessionContext(Context):
+        def __init__(self, environment: Any, parent: dict[str, Any], *rest: Any, **options: Any) -> None:
+            if "session" not in parent and (request := parent.get("request")):
+                parent = {**parent, "session": session_of(request.scope)}
+            super().__init__(environment, parent, *rest, **options)
 
-    def __init__(self, environment: Any, parent: dict[str, Any], *rest: Any, **options: Any) -> None:
-        if "session" not in parent and (request := parent.get("request")):
-            session = request.scope["session"] if "session" in request.scope else provide_session(request.scope)
-            parent = {**parent, "session": session}
-        super().__init__(environment, parent, *rest, **options)
-
-
-def add_session_to_templates(engine: Any) -> None:
-    """Change a Litestar template engine, if it is Jinja's. Other engines have `request.session`."""
-    environment: Any = getattr(engine, "engine", None)
-    if hasattr(environment, "context_class"):
-        environment.context_class = SessionContext
+    environment.context_class = SessionContext

@@ -1,8 +1,8 @@
 """What is in a session: the half that is a dict. `session.py` has the other half, which talks to the store."""
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast, overload
+from typing import Any, Final, Self, TypeVar, cast, overload
 
 import msgspec
 
@@ -80,7 +80,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     def __setitem__(self, key: Key[T], value: T) -> None:
         """Raises `InvalidValue`, and changes nothing, if the key is not a string or the value is not JSON."""
         if not isinstance(key, Key) and not (isinstance(key, str) and is_json(key)):
-            raise InvalidValue(f"session[{key!r}]: the key must be a string")
+            raise InvalidValue(f"session[{key!r}]: the key must be a string of Unicode characters")
         if not is_json(value):
             raise invalid_value(key, value)
         if self.read_only or self.failure:
@@ -114,10 +114,31 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     @overload
     def get(self, key: Key[T], /) -> T | None: ...
     @overload
-    def get(self, key: Key[T], /, default: D) -> T | D: ...
-    def get(self, key: Key[Any], /, default: Any = None) -> Any:
+    def get(self, key: Key[T], default: T, /) -> T: ...
+    @overload
+    def get(self, key: Key[T], default: D, /) -> T | D: ...
+    def get(self, key: Key[Any], default: Any = None, /) -> Any:
         """Return the value; without one, `default`; without that, the default of the key or None."""
         return default if default is not None and key not in self else super().get(key)
+
+    @overload
+    def pop(self, key: Key[T], /) -> T: ...
+    @overload
+    def pop(self, key: Key[T], default: T, /) -> T: ...
+    @overload
+    def pop(self, key: Key[T], default: D, /) -> T | D: ...
+    def pop(self, key: Key[Any], *default: Any) -> Any:
+        """Delete a value and return it; without one, return `default`, or the default of the key, or raise KeyError."""
+        return default[0] if default and key not in self else super().pop(key)
+
+    def setdefault(self, key: Key[T], default: T, /) -> T:  # type: ignore[override]
+        """Return the value, or the default of the key; without either, store `default` and return it."""
+        value: T = super().setdefault(key, default)
+        return value
+
+    def __ior__(self, values: Mapping[Key[Any], Any]) -> Self:
+        self.update(values)
+        return self
 
     def clear(self) -> None:
         """Delete all values, and keep the session and its token: `Session.destroy` ends it."""
@@ -155,16 +176,20 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         if self.failure and not self.hidden:
             raise self.failure
 
-    def _require_writable(self, key: str = "key") -> None:
+    def _require_writable(self, key: str | None = None) -> None:
+        """Raise an error unless the session can be changed: one value, or as a whole."""
         if self.failure:
             raise self.failure
         if self.read_only:
-            raise SessionReadOnly(f"session[{str(key)!r}] cannot be changed: {self.read_only}. {self._remedy(key)}")
+            what = "The session" if key is None else f"session[{str(key)!r}]"
+            raise SessionReadOnly(f"{what} cannot be changed: {self.read_only}. {self._remedy(key)}")
 
-    def _remedy(self, key: str) -> str:
-        """Return how to save a value that comes too late."""
+    def _remedy(self, key: str | None) -> str:
+        """Return how to save a value that comes too late, or to change the session as a whole."""
         if not self.stored.id:
-            return "Change it earlier."
+            return "Change it in a request with a session, before its response starts."
+        if key is None:
+            return f"Rotate it before the response starts. Destroy it with: await sessions.destroy({self.stored.id!r})"
         return f"Save it with: async with sessions.edit({self.stored.id!r}) as session: session[{str(key)!r}] = value"
 
 

@@ -107,7 +107,7 @@ def test_an_incident_is_one_readable_line(start_server: StartServer, workers: in
     assert all(events), server.log
     told = [f"{event['level']} {event['logger']}: {event['event']}" for event in events if event]
     for incident in (
-        "ERROR app.sessions.manager: The session store fails",
+        "ERROR app.sessions.records: The session store fails",
         "WARNING app.sessions.manager: A cookie held no token of ours",
         "INFO app.hooks: Session ",
     ):

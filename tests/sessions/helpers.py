@@ -2,28 +2,90 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
+from litestar import Litestar
 
-from app.sessions import SessionManager
+from app.sessions import Key, SessionManager, StoreUnavailable
+from app.sessions.litestar import SessionPlugin
+from app.sessions.memory import MemoryStore
 from tests.support import BROWSER, END, HOME, TEXT, UPDATE, Server, shown_text
+
+JSON: type[Any] = object
+
+# Most tests are not about the type of a value.
+A, B, C, D, E, N = (Key(name, JSON) for name in "abcden")
+CART, CHANGED, GONE, HUGE, KEPT, KEY = (Key(name, JSON) for name in ["cart", "changed", "gone", "huge", "kept", "key"])
+LARGE, LATE, LIST, MINE, NEW, ONE = (Key(name, JSON) for name in ["large", "late", "list", "mine", "new", "one"])
+OTHER, QUOTE, THEIRS, USER, VALUE = (Key(name, JSON) for name in ["other", "quote", "theirs", "user", "value"])
 
 
 async def stored(sessions: SessionManager, **values: Any) -> str:
     """Store a session with these values and return its token."""
     session = await sessions.start()
-    session.update(values)
+    session.update({Key(name, JSON): value for name, value in values.items()})
     await session.save()
     assert session.cookie
     return session.cookie[0]
 
 
 async def values_of(sessions: SessionManager, token: str) -> dict[str, Any]:
-    return dict(await sessions.start(token))
+    return {str(key): value for key, value in (await sessions.start(token)).items()}
+
+
+@dataclass
+class Site:
+    """A Litestar app with the session layer, and no error pages of its own."""
+
+    app: Litestar
+    sessions: SessionManager
+    clients: AsyncExitStack
+
+    async def visitor(self, **values: Any) -> httpx.AsyncClient:
+        """Return a visitor with a session that holds these values; without any, a visitor without a session."""
+        transport = httpx.ASGITransport(cast("Any", self.app), raise_app_exceptions=False)
+        client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+        await self.clients.enter_async_context(client)
+        if values:
+            client.cookies.set(self.sessions.name, await stored(self.sessions, **values), domain="127.0.0.1")
+        return client
+
+    async def values(self, client: httpx.AsyncClient) -> dict[str, Any]:
+        """Return what the store holds for a visitor."""
+        token = client.cookies.get(self.sessions.name)
+        return await values_of(self.sessions, token) if token else {}
+
+
+@asynccontextmanager
+async def site(*handlers: Any, store: Any = "memory://", name: str = "session", **options: Any) -> AsyncIterator[Site]:
+    plugin = SessionPlugin(store, name=name)
+    # Without a configuration of its own, Litestar takes the log away from the tests.
+    options = {"openapi_config": None, "logging_config": None, **options}
+    app = Litestar(handlers, plugins=[plugin], **options)
+    async with app.lifespan(), AsyncExitStack() as clients:
+        yield Site(app, plugin.sessions, clients)
+
+
+class BrokenStore(MemoryStore):
+    """Holds sessions, and fails from the moment when `broken` is set: all calls, or those of some methods."""
+
+    broken: tuple[str, ...] = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in object.__getattribute__(self, "broken"):
+            return self.fail
+        return object.__getattribute__(self, name)
+
+    async def fail(self, *_: object) -> Any:
+        raise StoreUnavailable("it is broken")
+
+
+ALL_CALLS = ("load", "create", "replace", "delete", "count", "sweep")
 
 
 class CountingStore:

@@ -6,18 +6,18 @@ from litestar import Request, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.sessions import Session
+from app.sessions import Key, Session
 from tests.skeleton.sample_app import create_sample_app
 
 
 @get("/keys")
 async def show_keys(session: NamedDependency[Session]) -> dict[str, Any]:
-    return dict(session)
+    return dict(session.items())
 
 
 @put("/keys/{name:str}")
 async def set_key(request: Request[Any, Any, Any], session: NamedDependency[Session], name: FromPath[str]) -> str:
-    session[name] = (await request.body()).decode()
+    session[Key(name, str)] = (await request.body()).decode()
     return name
 
 
@@ -29,7 +29,7 @@ async def rotate(session: NamedDependency[Session]) -> str:
 
 @post("/slow-read", status_code=200)
 async def read_slowly(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> dict[str, Any]:
-    before = dict(session)
+    before = dict[str, Any](session.items())
     await request.body()
     return before
 

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from app.sessions import Session, SessionManager
-from tests.sessions.helpers import stored, values_of
+from tests.sessions.helpers import CART, CHANGED, HUGE, KEPT, LATE, NEW, USER, stored, values_of
 
 Clients = Callable[..., Awaitable[httpx.AsyncClient]]
 CHANGED_LATER: list[str] = []
@@ -26,38 +26,38 @@ class Strange:
 
 @post("/returned/{status:int}", status_code=200)
 async def change_and_return(session: NamedDependency[Session], status: FromPath[int]) -> Response[str]:
-    session["changed"] = True
+    session[CHANGED] = True
     return Response("done", status_code=status)
 
 
 @post("/raised/{status:int}", status_code=200)
 async def change_and_raise(session: NamedDependency[Session], status: FromPath[int]) -> str:
-    session["changed"] = True
+    session[CHANGED] = True
     raise HTTPException(status_code=status, detail="for developers")
 
 
 @post("/crash", status_code=200)
 async def change_and_crash(session: NamedDependency[Session]) -> str:
-    session["changed"] = True
+    session[CHANGED] = True
     raise ZeroDivisionError("a secret detail")
 
 
 @post("/nested", status_code=200)
 async def change_to_nonsense(session: NamedDependency[Session]) -> str:
-    session["cart"] = []
-    session["cart"].append(Strange())
+    session[CART] = []
+    session[CART].append(Strange())
     return "done"
 
 
 @post("/huge", status_code=200)
 async def change_to_too_much(session: NamedDependency[Session]) -> str:
-    session["huge"] = "x" * 1_100_000
+    session[HUGE] = "x" * 1_100_000
     return "done"
 
 
 @post("/login", status_code=200)
 async def login(session: NamedDependency[Session]) -> str:
-    session["user"] = "ada"
+    session[USER] = "ada"
     await session.rotate()
     return "welcome"
 
@@ -77,14 +77,14 @@ async def logout_and_crash(session: NamedDependency[Session]) -> str:
 @post("/logout-and-write", status_code=200)
 async def logout_and_write(session: NamedDependency[Session]) -> str:
     await session.destroy()
-    session["new"] = 1
+    session[NEW] = 1
     return "done"
 
 
 @post("/stream", status_code=200)
 async def change_and_stream(session: NamedDependency[Session]) -> Stream:
-    session["cart"] = [Strange] if "strange" in session else []
-    session["cart"].append(Strange())
+    session[CART] = [Strange] if "strange" in session else []
+    session[CART].append(Strange())
 
     async def forever() -> AsyncIterator[str]:
         while True:
@@ -97,16 +97,16 @@ async def change_and_stream(session: NamedDependency[Session]) -> Stream:
 async def change_later(session: NamedDependency[Session], what: FromPath[str]) -> Response[str]:
     async def attempt() -> None:
         if what == "write":
-            session["late"] = 1
+            session[LATE] = 1
         elif what == "delete":
-            del session["kept"]
+            del session[KEPT]
         else:
             await getattr(session, what)()
 
     async def change() -> None:
         with pytest.raises(RuntimeError, match="the response has started"):
             await attempt()
-        assert session["kept"] == 1, "it can still be read"
+        assert session[KEPT] == 1, "it can still be read"
         CHANGED_LATER.append(what)
 
     return Response("done", background=BackgroundTask(change))

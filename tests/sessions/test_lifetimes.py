@@ -14,7 +14,7 @@ from app.sessions import SessionManager, StoreUnavailable, open_store
 from app.sessions.records import digest
 from app.sessions.sqlite import SQLiteStore
 from app.settings import PROJECT
-from tests.sessions.helpers import CountingStore, stored, values_of
+from tests.sessions.helpers import OTHER, QUOTE, CountingStore, stored, values_of
 
 IDLE = 1000
 
@@ -42,11 +42,11 @@ def idle_sessions(sessions: SessionManager) -> SessionManager:
 
 
 async def test_rule_10_a_session_that_nobody_uses_ends(idle_sessions: SessionManager, clock: Clock) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     clock.offset = IDLE - 5
-    assert await values_of(idle_sessions, token) == {"text": "x"}
+    assert await values_of(idle_sessions, token) == {"quote": "x"}
     clock.offset = 2 * IDLE - 10
-    assert await values_of(idle_sessions, token) == {"text": "x"}, "the request before prolonged it"
+    assert await values_of(idle_sessions, token) == {"quote": "x"}, "the request before prolonged it"
     clock.offset = 3 * IDLE
     assert await values_of(idle_sessions, token) == {}
 
@@ -54,7 +54,7 @@ async def test_rule_10_a_session_that_nobody_uses_ends(idle_sessions: SessionMan
 async def test_rule_10_a_renewal_happens_once_per_tenth_of_the_idle_time(
     idle_sessions: SessionManager, clock: Clock
 ) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     counting = CountingStore(idle_sessions.store)
     idle_sessions.store = counting
     trips = []
@@ -73,19 +73,19 @@ async def test_rule_10_a_renewal_does_not_extend_the_absolute_lifetime(
     idle_sessions: SessionManager, clock: Clock
 ) -> None:
     idle_sessions.lifetime = 1500
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     clock.offset = 900
-    assert await values_of(idle_sessions, token) == {"text": "x"}
+    assert await values_of(idle_sessions, token) == {"quote": "x"}
     clock.offset = 1495
     session = await idle_sessions.start(token)
-    assert dict(session) == {"text": "x"}
+    assert dict(session) == {"quote": "x"}
     assert session.remaining < 10
     clock.offset = 1501
     assert await values_of(idle_sessions, token) == {}
 
 
 async def test_rule_10_a_renewal_revives_nothing(idle_sessions: SessionManager, clock: Clock) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     clock.offset = 500
     real_replace = idle_sessions.store.replace
 
@@ -101,20 +101,20 @@ async def test_rule_10_a_renewal_revives_nothing(idle_sessions: SessionManager, 
 async def test_rule_10_a_renewal_that_fails_does_not_fail_the_request(
     idle_sessions: SessionManager, clock: Clock
 ) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     clock.offset = 500
 
     async def fail(*_: object) -> bool:
         raise StoreUnavailable("read-only")
 
     idle_sessions.store.replace = fail  # type: ignore[assignment, method-assign]
-    assert await values_of(idle_sessions, token) == {"text": "x"}
+    assert await values_of(idle_sessions, token) == {"quote": "x"}
 
 
 async def test_rule_10_a_renewal_that_hangs_delays_the_request_by_a_second_at_most(
     idle_sessions: SessionManager, clock: Clock
 ) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     clock.offset = 500
 
     async def hang(*_: object) -> bool:
@@ -123,44 +123,44 @@ async def test_rule_10_a_renewal_that_hangs_delays_the_request_by_a_second_at_mo
 
     idle_sessions.store.replace = hang  # type: ignore[assignment, method-assign]
     started = time.monotonic()
-    assert await values_of(idle_sessions, token) == {"text": "x"}
+    assert await values_of(idle_sessions, token) == {"quote": "x"}
     assert time.monotonic() - started < 1.5
 
 
 async def test_rule_10_a_save_that_meets_a_renewal_is_not_lost(idle_sessions: SessionManager, clock: Clock) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     slow = await idle_sessions.start(token)
     clock.offset = 500
     await idle_sessions.start(token)  # renews
-    slow["text"] = "y"
+    slow[QUOTE] = "y"
     await slow.save()
-    assert await values_of(idle_sessions, token) == {"text": "y"}
+    assert await values_of(idle_sessions, token) == {"quote": "y"}
 
 
 async def test_rule_10_a_slow_request_does_not_end_a_session_that_others_kept_alive(
     idle_sessions: SessionManager, clock: Clock
 ) -> None:
-    token = await stored(idle_sessions, text="x")
+    token = await stored(idle_sessions, quote="x")
     slow = await idle_sessions.start(token)
     clock.offset = IDLE - 10
     await idle_sessions.start(token)  # renews
     clock.offset = IDLE + 10
-    slow["other"] = 1
+    slow[OTHER] = 1
     await slow.save()
-    assert await values_of(idle_sessions, token) == {"text": "x", "other": 1}
+    assert await values_of(idle_sessions, token) == {"quote": "x", "other": 1}
 
 
 async def test_rule_10_an_idle_timeout_that_the_operator_changes_holds_from_the_next_request(
     sessions: SessionManager, clock: Clock
 ) -> None:
-    token = await stored(sessions, text="x")
+    token = await stored(sessions, quote="x")
     sessions.idle_timeout = IDLE
     await sessions.start(token)
     clock.offset = IDLE - 5
     sessions.idle_timeout = None
     await sessions.start(token)
     clock.offset = 10 * IDLE
-    assert await values_of(sessions, token) == {"text": "x"}
+    assert await values_of(sessions, token) == {"quote": "x"}
 
 
 async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once(
@@ -175,14 +175,14 @@ async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once
     sessions.lifetime = 1
     short = [digest(await stored(sessions, n=n)) for n in range(250)]
     sessions.lifetime = 100
-    living = await stored(sessions, text="x")
+    living = await stored(sessions, quote="x")
     others = [SessionManager(open_store(store_url) if "sqlite" in store_url else sessions.store) for _ in range(3)]
     for other in others:
         other.events.listeners.append(hear)
     await asyncio.sleep(1.2)
     removed = await asyncio.gather(*(manager.flush() for manager in (sessions, *others)))
     assert await sessions.store.count() == 1
-    assert await values_of(sessions, living) == {"text": "x"}
+    assert await values_of(sessions, living) == {"quote": "x"}
     if "redis" in store_url:
         assert (removed, heard) == ([0, 0, 0, 0], []), "Redis does it by itself"
     else:

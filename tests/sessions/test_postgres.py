@@ -18,7 +18,7 @@ from app.sessions.postgres import MAX_BATCH, READERS, WRITERS, PostgresStore
 from app.sessions.records import digest
 from app.settings import PROJECT
 from tests.postgres_server import USER, PgBouncer, PostgresServer
-from tests.sessions.helpers import answered_within, assert_the_contracts_answer, stored, values_of
+from tests.sessions.helpers import QUOTE, answered_within, assert_the_contracts_answer, stored, values_of
 from tests.store_contract import FAR, A, B, StoreContract, id_of
 from tests.support import (
     DEFAULT,
@@ -221,17 +221,17 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(postgres:
         store = PostgresStore(firewall.url)
         sessions = SessionManager(store)
         sessions.events.listeners.append(note)
-        token = await stored(sessions, text="x")
+        token = await stored(sessions, quote="x")
         session = await sessions.start(token)
         if what == "save":
-            session["text"] = "y"
+            session[QUOTE] = "y"
         firewall.lose_answer_to = digest(token).encode()
         with pytest.raises(StoreUnavailable):
             await getattr(session, what)()
         assert firewall.lose_answer_to is None
         assert ended == []
         assert session.cookie is None
-        assert await values_of(sessions, token) == ({"text": "y"} if what == "save" else {}), "the server did it"
+        assert await values_of(sessions, token) == ({"quote": "y"} if what == "save" else {}), "the server did it"
         await store.close()
 
 

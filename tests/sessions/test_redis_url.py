@@ -116,6 +116,8 @@ def test_an_option_that_is_unknown_or_given_twice_is_refused_and_not_shown(schem
     for query in (f"{SECRET}=1", f"{SECRET}", "=", "&", f"db=0&{SECRET}", "db=0&db=0", f"password={SECRET}&db=x"):
         message = refusal(f"{scheme}://localhost/?{query}")
         assert SECRET not in message
+    if scheme.endswith("+cluster"):
+        assert "only database 0" in refusal(f"{scheme}://localhost/1")
     assert "protocol has to be 2 or 3" in refusal(f"{scheme}://localhost/?protocol=4")
 
 

@@ -8,9 +8,31 @@ from typing import Any
 
 import pytest
 
-from app.sessions import InvalidValue, Session, SessionEnded, SessionManager, SessionTooLarge, StoreUnavailable
+from app.sessions import InvalidValue, SessionEnded, SessionManager, SessionTooLarge, StoreUnavailable
 from app.sessions.records import MAX_RECORD_SIZE, digest
-from tests.sessions.helpers import CountingStore, stored, values_of
+from tests.sessions.helpers import (
+    CART,
+    GONE,
+    KEPT,
+    KEY,
+    LARGE,
+    LIST,
+    MINE,
+    ONE,
+    OTHER,
+    QUOTE,
+    THEIRS,
+    USER,
+    VALUE,
+    A,
+    B,
+    C,
+    CountingStore,
+    D,
+    E,
+    stored,
+    values_of,
+)
 
 
 @pytest.fixture
@@ -21,16 +43,16 @@ def calls(sessions: SessionManager) -> list[str]:
 
 async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:
     session = await sessions.start()
-    assert session.get("text") is None
-    assert "text" not in session
-    assert session.setdefault("list", []) == []
-    del session["list"]
+    assert session.get(QUOTE) is None
+    assert "quote" not in session
+    assert session.setdefault(LIST, []) == []
+    del session[LIST]
     await session.save()
     assert (session.id, session.cookie, await sessions.store.count()) == (None, None, 0)
 
 
 async def test_rule_2_the_store_knows_the_digest_of_the_token_only(sessions: SessionManager) -> None:
-    token = await stored(sessions, text="x")
+    token = await stored(sessions, quote="x")
     session = await sessions.start(token)
     assert len(token) == 43
     assert session.id == digest(token)
@@ -58,7 +80,7 @@ async def test_rule_3_malformed_tokens_do_not_even_reach_the_store(
 
 async def test_rule_3_an_unknown_token_is_never_adopted(sessions: SessionManager) -> None:
     session = await sessions.start("A" * 43)
-    session["text"] = "x"
+    session[QUOTE] = "x"
     await session.save()
     assert session.cookie
     assert session.cookie[0] != "A" * 43
@@ -68,7 +90,7 @@ async def test_rule_3_an_unknown_token_is_never_adopted(sessions: SessionManager
 async def test_rule_4_nested_changes_are_found(sessions: SessionManager) -> None:
     token = await stored(sessions, cart={"items": [{"n": 1}]})
     session = await sessions.start(token)
-    session["cart"]["items"][0]["n"] = 2
+    session[CART]["items"][0]["n"] = 2
     await session.save()
     assert await values_of(sessions, token) == {"cart": {"items": [{"n": 2}]}}
 
@@ -81,7 +103,7 @@ async def test_rule_4_values_that_python_calls_equal_are_told_apart(
 ) -> None:
     token = await stored(sessions, value=before)
     session = await sessions.start(token)
-    session["value"] = after
+    session[VALUE] = after
     await session.save()
     assert json.dumps((await values_of(sessions, token))["value"]) == json.dumps(after)
 
@@ -90,12 +112,12 @@ async def test_rule_4_an_unchanged_session_is_never_written(sessions: SessionMan
     token = await stored(sessions, a={"x": 1, "y": 2}, b=[1, 2], c="é\ud7ff", d=1e300, e=None)
     session = await sessions.start(token)
     calls.clear()
-    session["b"] = [1, 2]
-    session["a"] = {"x": 1, "y": 2}
-    session["b"].append(3)
-    session["b"].pop()
-    del session["e"]
-    session["e"] = None
+    session[B] = [1, 2]
+    session[A] = {"x": 1, "y": 2}
+    session[B].append(3)
+    session[B].pop()
+    del session[E]
+    session[E] = None
     await session.save()
     assert calls == []
 
@@ -103,27 +125,27 @@ async def test_rule_4_an_unchanged_session_is_never_written(sessions: SessionMan
 async def test_rule_5_saves_of_different_keys_keep_both(sessions: SessionManager) -> None:
     token = await stored(sessions, base=0)
     one, other = await sessions.start(token), await sessions.start(token)
-    one["one"] = 1
-    other["other"] = 2
+    one[ONE] = 1
+    other[OTHER] = 2
     await one.save()
     await other.save()
     assert await values_of(sessions, token) == {"base": 0, "one": 1, "other": 2}
 
 
 async def test_rule_5_the_later_save_of_a_key_wins(sessions: SessionManager) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     one, other = await sessions.start(token), await sessions.start(token)
-    one["text"], other["text"] = "one", "other"
+    one[QUOTE], other[QUOTE] = "one", "other"
     await one.save()
     await other.save()
-    assert await values_of(sessions, token) == {"text": "other"}
+    assert await values_of(sessions, token) == {"quote": "other"}
 
 
 async def test_rule_5_a_deleted_key_stays_deleted(sessions: SessionManager) -> None:
     token = await stored(sessions, gone=1, kept=1)
     deleting, other = await sessions.start(token), await sessions.start(token)
-    del deleting["gone"]
-    other["kept"] = 2
+    del deleting[GONE]
+    other[KEPT] = 2
     await deleting.save()
     await other.save()
     assert await values_of(sessions, token) == {"kept": 2}
@@ -132,8 +154,8 @@ async def test_rule_5_a_deleted_key_stays_deleted(sessions: SessionManager) -> N
 async def test_rule_5_deleting_what_another_request_writes_later_leaves_the_write(sessions: SessionManager) -> None:
     token = await stored(sessions, key=1)
     deleting, writing = await sessions.start(token), await sessions.start(token)
-    del deleting["key"]
-    writing["key"] = 2
+    del deleting[KEY]
+    writing[KEY] = 2
     await deleting.save()
     await writing.save()
     assert await values_of(sessions, token) == {"key": 2}
@@ -142,8 +164,8 @@ async def test_rule_5_deleting_what_another_request_writes_later_leaves_the_writ
 async def test_rule_5_null_and_nested_objects_are_replaced_whole(sessions: SessionManager) -> None:
     token = await stored(sessions, a={"x": 1, "y": None}, b=[], c=2**70)
     one, other = await sessions.start(token), await sessions.start(token)
-    one["d"] = None
-    other["a"] = {"z": 1}
+    one[D] = None
+    other[A] = {"z": 1}
     await one.save()
     await other.save()
     assert await values_of(sessions, token) == {"a": {"z": 1}, "b": [], "c": 2**70, "d": None}
@@ -152,21 +174,21 @@ async def test_rule_5_null_and_nested_objects_are_replaced_whole(sessions: Sessi
 async def test_rule_5_a_second_save_in_a_request_undoes_nothing_of_another(sessions: SessionManager) -> None:
     token = await stored(sessions, a=1, b=1)
     one, other = await sessions.start(token), await sessions.start(token)
-    other["b"] = 2
+    other[B] = 2
     await other.save()
-    one["a"] = 2
+    one[A] = 2
     await one.save()
-    one["c"] = 3
+    one[C] = 3
     await one.save()
     assert await values_of(sessions, token) == {"a": 2, "b": 2, "c": 3}
 
 
 @pytest.mark.parametrize("end", ["destroy", "rotate"])
 async def test_rule_6_an_ended_session_stays_ended(sessions: SessionManager, end: str) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     late, reader, ending = [await sessions.start(token) for _ in range(3)]
     await getattr(ending, end)()
-    late["text"] = "b"
+    late[QUOTE] = "b"
     with pytest.raises(SessionEnded):
         await late.save()
     assert late.cookie is None
@@ -178,9 +200,9 @@ async def test_rule_6_an_ended_session_stays_ended(sessions: SessionManager, end
 async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     late = await sessions.start(token)
-    late["text"] = "b"
+    late[QUOTE] = "b"
     later = time.time() + sessions.lifetime
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(SessionEnded):
@@ -188,7 +210,7 @@ async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
 
 
 async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_back(sessions: SessionManager) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     late, ending = await sessions.start(token), await sessions.start(token)
     await ending.destroy()
     with pytest.raises(SessionEnded):
@@ -197,23 +219,23 @@ async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_bac
 
 
 async def test_rule_8_destroy_is_immediate_and_a_write_after_it_starts_anew(sessions: SessionManager) -> None:
-    token = await stored(sessions, text="a", other=1)
+    token = await stored(sessions, quote="a", other=1)
     session = await sessions.start(token)
     await session.destroy()
     assert await sessions.store.count() == 0
     assert session.cookie == ("", 0)
     assert dict(session) == {}
-    session["text"] = "b"
+    session[QUOTE] = "b"
     await session.save()
     assert session.cookie
     assert session.cookie[0] not in ("", token)
-    assert await values_of(sessions, session.cookie[0]) == {"text": "b"}
+    assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
 
 
 async def test_rule_8_who_finds_the_session_gone_does_not_delete_the_cookie_of_its_successor(
     sessions: SessionManager,
 ) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     first, second = await sessions.start(token), await sessions.start(token)
     await first.destroy()
     await second.destroy()
@@ -221,17 +243,17 @@ async def test_rule_8_who_finds_the_session_gone_does_not_delete_the_cookie_of_i
 
 
 async def test_rule_9_rotate_moves_the_data_and_kills_the_old_token(sessions: SessionManager) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     session = await sessions.start(token)
     created_at, expires_at = session.created_at, session.expires_at
-    session["user"] = "ada"
+    session[USER] = "ada"
     await session.rotate()
     assert await values_of(sessions, token) == {}
     await session.save()
     assert session.cookie
     new = session.cookie[0]
     assert new != token
-    assert await values_of(sessions, new) == {"text": "a", "user": "ada"}
+    assert await values_of(sessions, new) == {"quote": "a", "user": "ada"}
     assert (session.created_at, session.expires_at) == (created_at, expires_at)
     assert sessions.lifetime - 2 <= session.cookie[1] <= sessions.lifetime
     assert await sessions.store.count() == 1
@@ -240,8 +262,8 @@ async def test_rule_9_rotate_moves_the_data_and_kills_the_old_token(sessions: Se
 async def test_rule_9_rotate_keeps_what_another_request_wrote_meanwhile(sessions: SessionManager) -> None:
     token = await stored(sessions, a=1)
     rotating, other = await sessions.start(token), await sessions.start(token)
-    rotating["mine"] = 1
-    other["theirs"] = 2
+    rotating[MINE] = 1
+    other[THEIRS] = 2
     await other.save()
     await rotating.rotate()
     await rotating.save()
@@ -279,10 +301,10 @@ async def test_rule_10_the_absolute_lifetime_is_never_extended(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = time.time()
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     monkeypatch.setattr(time, "time", lambda: start + sessions.lifetime - 5)
     session = await sessions.start(token)
-    session["text"] = "b"
+    session[QUOTE] = "b"
     await session.save()
     await session.rotate()
     assert session.cookie
@@ -306,9 +328,9 @@ CORRUPT = [
     b'{"created_at":1,"expires_at":NaN,"deadline":9e99,"values":{}}',
     b'{"created_at":1,"expires_at":Infinity,"deadline":9e99,"values":{}}',
     b'{"created_at":-1e99,"expires_at":9e99,"deadline":9e99,"values":{}}',
-    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"text":NaN}}',
-    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"text":1e999}}',
-    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"text":"\\ud800"}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":NaN}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":1e999}}',
+    b'{"created_at":1,"expires_at":9e9,"deadline":9e9,"values":{"quote":"\\ud800"}}',
     b'{"created_at":true,"expires_at":9e9,"deadline":9e9,"values":{}}',
     b"[" * 100_000,
     b"1" * 5000,
@@ -319,17 +341,17 @@ CORRUPT = [
 async def test_rule_11_a_corrupt_record_counts_as_none_and_the_next_save_replaces_it(
     sessions: SessionManager, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     intact = await sessions.store.load(digest(token))
     assert intact
     assert await sessions.store.replace(digest(token), intact, raw, time.time() + 100)
     session = await sessions.start(token)
     assert dict(session) == {}
     assert digest(token) in caplog.text
-    session["text"] = "b"
+    session[QUOTE] = "b"
     await session.save()
     assert session.cookie
-    assert await values_of(sessions, session.cookie[0]) == {"text": "b"}
+    assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
     assert await sessions.store.count() == 1
 
 
@@ -342,13 +364,13 @@ async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list
     session = await sessions.start()
     await session.save()
     assert trips() == 0, "a page view without a session"
-    token = await stored(sessions, text="a")
+    token = await stored(sessions, quote="a")
     assert trips() == 1, "the first save"
     session = await sessions.start(token)
     await session.save()
     assert trips() == 1, "a page view with a session"
     session = await sessions.start(token)
-    session["text"] = "b"
+    session[QUOTE] = "b"
     await session.save()
     assert trips() == 2, "a save"
     session = await sessions.start(token)
@@ -372,7 +394,7 @@ class Strange:
 async def test_rule_18_what_is_not_json_fails_where_it_is_assigned(sessions: SessionManager, value: Any) -> None:
     session = await sessions.start()
     with pytest.raises(InvalidValue, match="'cart'"):
-        session["cart"] = value
+        session[CART] = value
     assert dict(session) == {}
 
 
@@ -393,8 +415,8 @@ async def test_rule_18_keys_are_strings(sessions: SessionManager) -> None:
 async def test_rule_18_a_nested_value_that_is_not_json_is_found_at_the_save(sessions: SessionManager) -> None:
     token = await stored(sessions, cart={"items": []}, other=1)
     session = await sessions.start(token)
-    session["other"] = 2
-    session["cart"]["items"].append(Strange())
+    session[OTHER] = 2
+    session[CART]["items"].append(Strange())
     with pytest.raises(InvalidValue, match="'cart'"):
         await session.save()
     assert await values_of(sessions, token) == {"cart": {"items": []}, "other": 1}
@@ -405,7 +427,7 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call is answered in time, but somebody else was always faster, so that the save has to be tried anew."""
-    token = await stored(sessions, text="x")
+    token = await stored(sessions, quote="x")
     monkeypatch.setattr("app.sessions.records.TIMEOUT", 0.2)
 
     attempts: list[None] = []
@@ -417,7 +439,7 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
 
     monkeypatch.setattr(sessions.store, "replace", lose)
     session = await sessions.start(token)
-    session["text"] = "y"
+    session[QUOTE] = "y"
     with pytest.raises(StoreUnavailable, match=r"already waited [\d.]+ s"):
         await asyncio.wait_for(session.save(), 2)
     assert len(attempts) <= 2, "0.15 s twice is longer than 0.2; on a slow machine once may be, too"
@@ -435,18 +457,18 @@ async def test_rule_12_a_store_that_only_says_that_its_time_is_up(
     monkeypatch.setattr(sessions.store, "load", give_up)
     session = await sessions.start("A" * 43)
     with pytest.raises(StoreUnavailable):
-        session.get("text")
+        session.get(QUOTE)
     assert "no answer within 2.4 s" in caplog.text
 
 
 async def test_rule_18_more_than_a_mebibyte_is_refused(sessions: SessionManager) -> None:
     token = await stored(sessions, small="x")
     session = await sessions.start(token)
-    session["large"] = "x" * MAX_RECORD_SIZE
+    session[LARGE] = "x" * MAX_RECORD_SIZE
     with pytest.raises(SessionTooLarge):
         await session.save()
     assert await values_of(sessions, token) == {"small": "x"}
-    session["large"] = "x" * (MAX_RECORD_SIZE - 200)
+    session[LARGE] = "x" * (MAX_RECORD_SIZE - 200)
     await session.save()
     assert len((await values_of(sessions, token))["large"]) == MAX_RECORD_SIZE - 200
 
@@ -454,14 +476,14 @@ async def test_rule_18_more_than_a_mebibyte_is_refused(sessions: SessionManager)
 async def test_rule_18_two_saves_that_are_too_large_together_are_refused(sessions: SessionManager) -> None:
     token = await stored(sessions, small="x")
     one, other = await sessions.start(token), await sessions.start(token)
-    one["one"] = other["other"] = "x" * (MAX_RECORD_SIZE // 2)
+    one[ONE] = other[OTHER] = "x" * (MAX_RECORD_SIZE // 2)
     await one.save()
     with pytest.raises(SessionTooLarge):
         await other.save()
 
 
 async def test_a_session_is_a_dict(sessions: SessionManager) -> None:
-    session: Session = await sessions.start(await stored(sessions, a=1, b=2))
+    session: Any = await sessions.start(await stored(sessions, a=1, b=2))
     session.update(c=3)
     assert session.pop("a") == 1
     assert (sorted(session), len(session), "b" in session) == (["b", "c"], 2, True)

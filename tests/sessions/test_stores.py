@@ -19,6 +19,7 @@ from app.sessions.store import TIMEOUT, within_limit
 from tests.folder_store import FolderStore
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
+from tests.sessions.helpers import QUOTE
 from tests.store_contract import FAR, A, StoreContract
 
 
@@ -127,10 +128,10 @@ class TestTheExample(StoreContract):
     async def test_sessions_work_on_it(self, store: Store) -> None:
         sessions = SessionManager(store)
         session: Session = await sessions.start()
-        session["text"] = "in a file"
+        session[QUOTE] = "in a file"
         await session.save()
         assert session.cookie
-        assert dict(await sessions.start(session.cookie[0])) == {"text": "in a file"}
+        assert dict(await sessions.start(session.cookie[0])) == {"quote": "in a file"}
 
 
 # Bad stores fail the suite. Each is one that works at first sight.

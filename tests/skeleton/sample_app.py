@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader
 from litestar import HttpMethod, Litestar, MediaType, Request, Response, Router, get, post, put, route
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
-from litestar.params import FromPath, FromQuery, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Stream, Template
 
@@ -127,6 +127,12 @@ async def links_page() -> Template:
     return Template("sample/links.html")
 
 
+@get("/slow", opt={"no_session": True})
+async def slow_page(seconds: FromQuery[int] = 0) -> Template:
+    await asyncio.sleep(seconds)
+    return Template("sample/public.html")
+
+
 @route("/export.csv", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"no_session": True})
 async def export(request: AnyRequest) -> Response[str]:
     headers = {"Content-Disposition": 'attachment; filename="export.csv"'}
@@ -163,7 +169,7 @@ async def number(
 
 
 @post("/number")
-async def body_number(data: dict[str, int]) -> dict[str, int]:
+async def body_number(data: JSONBody[dict[str, int]]) -> dict[str, int]:
     return data
 
 
@@ -207,6 +213,7 @@ ROUTES = [
     extra_css,
     extra_js,
     links_page,
+    slow_page,
     export,
     plain_text,
     fail,

@@ -1,0 +1,443 @@
+"""Links, Back and Forward, downloads and errors in a real browser: what static/app.js adds to htmx."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Dialog, Error, Page, Playwright, Route, expect, sync_playwright
+
+from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
+from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
+
+Visit = Callable[..., Page]
+LINKS = "/sample/links"
+NOT_IN_CHROMIUM_ALONE = pytest.mark.parametrize("browser_name", ["chromium", "firefox"])
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    executable = require("chromium", "chromium-browser", "google-chrome")
+    with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with playwright.firefox.launch(**firefox_options(tmp_path_factory.mktemp("home"))) as browser:
+        yield browser
+
+
+def firefox_options(home: Path) -> dict[str, Any]:
+    """Firefox as people have it, which Playwright drives by WebDriver BiDi."""
+    executable = require("firefox-esr", "firefox")
+    return {"channel": "moz-firefox", "executable_path": executable, "env": {**os.environ, "HOME": str(home)}}
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest, server: Server) -> Iterator[Visit]:
+    """Open a page as a new visitor."""
+    contexts: list[BrowserContext] = []
+
+    def visit(path: str = HOME, browser: str = "chromium") -> Page:
+        contexts.append(request.getfixturevalue(browser).new_context(base_url=server.url))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        page.goto(path)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def follow(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+
+
+def hold(page: Page, path: str) -> list[Route]:
+    """Hold back the answers for this path. They are sent by `release`."""
+    held: list[Route] = []
+    page.route(f"**{path}", lambda route: held.append(route))
+    return held
+
+
+def release(page: Page, held: list[Route]) -> None:
+    """Let the first held request go on, unless the page has given it up."""
+    with suppress(Error):
+        held[0].continue_()
+    page.wait_for_timeout(400)
+
+
+def wait_in(page: Page, condition: Callable[[], bool]) -> None:
+    for _ in range(250):
+        if condition():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("waited in vain")
+
+
+def stays(page: Page) -> list[str]:
+    """Answer each question with no. Returns the questions, which grow."""
+    questions: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        questions.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", answer)
+    return questions
+
+
+def mark(page: Page) -> Callable[[], bool]:
+    """Return a function that tells whether the page was loaded anew since now."""
+    page.evaluate("window.marked = true")
+    return lambda: page.evaluate("window.marked") is None
+
+
+# The last navigation wins
+
+
+def test_a_late_answer_does_not_replace_the_page_that_was_opened_later(visit: Visit) -> None:
+    page = visit()
+    held = hold(page, "/sample/session")
+    follow(page, "Session page")
+    wait_in(page, lambda: bool(held))
+    follow(page, "Public page")
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    release(page, held)
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    assert page.url.endswith("/sample/public")
+
+
+def test_back_wins_over_a_link_that_was_followed_before(visit: Visit) -> None:
+    page = visit("/sample/public")
+    follow(page, "Back")
+    expect_text(page, "initial text")
+    held = hold(page, "/sample/session")
+    follow(page, "Session page")
+    wait_in(page, lambda: bool(held))
+    page.evaluate("history.back()")
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    release(page, held)
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    assert page.url.endswith("/sample/public")
+
+
+def test_a_link_wins_over_a_late_back(visit: Visit) -> None:
+    page = visit("/sample/public")
+    follow(page, "Back")
+    expect_text(page, "initial text")
+    held = hold(page, "/sample/public")
+    page.evaluate("history.back()")
+    wait_in(page, lambda: bool(held))
+    follow(page, "Session page")
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    release(page, held)
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    assert page.url.endswith("/sample/session")
+
+
+@NOT_IN_CHROMIUM_ALONE
+def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit, browser_name: str) -> None:
+    page = visit(LINKS, browser_name)
+    follow(page, "Slow page")
+    page.wait_for_timeout(200)
+    page.evaluate("setTimeout(() => location.reload())")
+    page.wait_for_timeout(2_500)
+    expect(page.get_by_role("heading", name="Links")).to_be_visible()
+    assert page.url.endswith(LINKS)
+
+
+def test_pressing_a_link_twice_follows_it_once(visit: Visit) -> None:
+    page = visit()
+    held = hold(page, "/sample/session")
+    follow(page, "Session page")
+    follow(page, "Session page")
+    wait_in(page, lambda: bool(held))
+    for route in held:
+        with suppress(Error):
+            route.continue_()
+    page.unroute("**/sample/session")
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+
+
+@NOT_IN_CHROMIUM_ALONE
+def test_a_reload_during_a_save_writes_nothing(visit: Visit, browser_name: str) -> None:
+    page = visit(browser=browser_name)
+    page.evaluate("""() => {
+        new MutationObserver(() => { sessionStorage.alert = document.querySelector(".error").textContent; })
+            .observe(document.querySelector(".error"), { childList: true, characterData: true, subtree: true });
+    }""")
+    page.route(f"**{UPDATE}", lambda _: None)  # no answer at all
+    page.on("dialog", lambda dialog: dialog.accept())
+    save(page, "under way")
+    expect_status(page, "Saving…")
+    page.evaluate("setTimeout(() => location.reload())")
+    page.wait_for_timeout(600)
+    expect_text(page, "initial text")
+    assert page.evaluate("sessionStorage.alert") in (None, "")
+
+
+# Unsaved text
+
+
+def test_text_typed_while_a_link_is_under_way_is_not_replaced_without_a_question(visit: Visit) -> None:
+    page = visit()
+    questions = stays(page)
+    held = hold(page, "/sample/session")
+    follow(page, "Session page")
+    wait_in(page, lambda: bool(held))
+    page.get_by_label("Text", exact=True).fill("typed meanwhile")
+    release(page, held)
+    wait_in(page, lambda: bool(questions))
+    expect_text(page, "typed meanwhile")
+    assert page.url.endswith(HOME)
+    assert questions == ["confirm"]
+
+
+def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(visit: Visit) -> None:
+    page = visit("/sample/public")
+    follow(page, "Back")
+    expect_text(page, "initial text")
+    questions = stays(page)
+    held = hold(page, "/sample/public")
+    page.evaluate("history.back()")
+    wait_in(page, lambda: bool(held))
+    page.get_by_label("Text", exact=True).fill("typed meanwhile")
+    release(page, held)
+    wait_in(page, lambda: bool(questions))
+    expect_text(page, "typed meanwhile")
+    wait_in(page, lambda: page.url.endswith(HOME))
+
+
+@NOT_IN_CHROMIUM_ALONE
+def test_a_refused_forward_leaves_back_as_it_was(visit: Visit, browser_name: str) -> None:
+    page = visit("/sample/public", browser_name)
+    follow(page, "Back")
+    expect_text(page, "initial text")
+    follow(page, "Session page")
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    page.evaluate("history.back()")
+    expect_text(page, "initial text")
+    questions = stays(page)
+    page.get_by_label("Text", exact=True).fill("typed")
+    page.evaluate("history.forward()")
+    wait_in(page, lambda: questions == ["confirm"])
+    wait_in(page, lambda: page.url.endswith(HOME))
+    expect_text(page, "typed")
+    saved(page, "typed")
+    page.evaluate("history.back()")
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    page.evaluate("history.forward()")
+    expect_text(page, "typed")
+    page.evaluate("history.forward()")
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    assert questions == ["confirm"]
+
+
+def test_each_field_of_a_page_is_guarded_and_refreshed(visit: Visit) -> None:
+    page = visit("/sample/two")
+    title = page.get_by_role("textbox", name="Title")
+    title.fill("typed")
+    questions = stays(page)
+    follow(page, "Session page")
+    wait_in(page, lambda: questions == ["confirm"])
+    page.get_by_role("button", name="Save title").click()
+    expect(page.get_by_role("form", name="title").get_by_role("status")).to_have_text("Saved", use_inner_text=True)
+    page.get_by_role("textbox", name="Text").fill("typed too")
+    follow(page, "Session page")
+    wait_in(page, lambda: len(questions) == 2)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    page.context.request.put(UPDATE, data="new text", headers=TEXT)
+    page.context.request.put("/sample/title", data="title=new+title", headers=form)
+    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    expect(title).to_have_value("new title")
+    expect(page.get_by_role("region", name="The saved text has changed")).to_contain_text("new text")
+    expect(page.get_by_role("textbox", name="Text")).to_have_value("typed too")
+    title.fill("typed again")
+    page.context.request.put("/sample/title", data="title=newer", headers=form)
+    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    expect(
+        page.get_by_role("form", name="title").get_by_role("region", name="The saved title has changed")
+    ).to_be_visible()
+
+
+# Files
+
+
+def test_a_boosted_link_downloads_a_file(visit: Visit) -> None:
+    page = visit(LINKS)
+    loaded_anew = mark(page)
+    with page.expect_download() as download:
+        follow(page, "Export")
+    assert download.value.suggested_filename == "export.csv"
+    assert Path(download.value.path()).read_text() == "GET,1\n"
+    expect(page.get_by_role("heading", name="Links")).to_be_visible()
+    assert not loaded_anew()
+
+
+def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit) -> None:
+    page = visit(LINKS)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method) if "export" in request.url else None)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export by form").click()
+    assert download.value.suggested_filename == "export.csv"
+    assert Path(download.value.path()).read_text() == "POST,1\n"
+    expect(page.get_by_role("heading", name="Links")).to_be_visible()
+    assert sent.count("POST") == 1
+
+
+def test_a_boosted_link_to_plain_text_shows_it_as_text(visit: Visit) -> None:
+    page = visit(LINKS)
+    follow(page, "Plain text")
+    page.wait_for_url("**/sample/plain")
+    expect(page.locator("pre")).to_have_text("<b>only text</b>")
+
+
+def test_a_page_that_names_files_of_its_own_is_loaded_in_full(visit: Visit) -> None:
+    page = visit()
+    loaded_anew = mark(page)
+    follow(page, "Session page")
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    assert not loaded_anew(), "this page names nothing new"
+    follow(page, "Back")
+    follow(page, "Page with files")
+    expect(page.get_by_role("heading", name="A page with files of its own")).to_have_css("color", "rgb(1, 2, 3)")
+    assert page.evaluate("document.documentElement.dataset.extra") == "loaded"
+    assert loaded_anew()
+    follow(page, "Back")
+    expect_text(page, "initial text")
+    page.evaluate("history.back()")
+    expect(page.get_by_role("heading", name="A page with files of its own")).to_have_css("color", "rgb(1, 2, 3)")
+
+
+def test_after_a_deployment_the_next_navigation_loads_the_new_files(visit: Visit) -> None:
+    """The files have new addresses then. A page that a form leads to is loaded in full, too."""
+
+    def deploy(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(
+            response=response,
+            body=response.text().replace("/app.css", "/app.css?new").replace("/app.js", "/app.js?new"),
+        )
+
+    page = visit()
+    saved(page, "kept")
+    loaded_anew = mark(page)
+    page.route("**/sample/*", deploy)
+    follow(page, "Session page")
+    expect(page.get_by_role("heading", name="Your session")).to_be_visible()
+    wait_in(page, loaded_anew)
+    assert page.url.endswith("/sample/session")
+    assert page.locator("link[href$='app.css?new']").count() == 1
+
+
+# Errors
+
+
+def test_an_error_never_replaces_content(visit: Visit) -> None:
+    page = visit(LINKS)
+    for button, text in [
+        ("Buy", "The server cannot accept what was sent."),
+        ("Select", "There is no page at this address."),
+    ]:
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_role("alert")).to_contain_text(text)
+        expect(page.get_by_text("The cart")).to_be_visible()
+        expect(page.get_by_role("heading")).to_have_count(1)
+        assert page.title().startswith("Links")
+
+
+def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
+    page = visit(LINKS)
+    page.get_by_role("button", name="Submit").click()
+    alert = page.locator("form", has_text="No place").get_by_role("alert")
+    expect(alert).to_contain_text("The server cannot accept what was sent.")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_have_count(1)
+
+
+def test_an_error_page_of_a_boosted_link_is_a_whole_page(visit: Visit) -> None:
+    page = visit(LINKS)
+    follow(page, "Nowhere")
+    expect(page.get_by_role("heading", name="404 Not Found")).to_be_visible()
+    expect(page.get_by_role("heading", name="Links")).to_have_count(0)
+    assert page.url.endswith("/sample/nope")
+
+
+def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> None:
+    page = visit(LINKS)
+    page.get_by_label("Bare").fill("typed\ntext")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_role("heading", name="409 Conflict")).to_be_visible()
+    expect_text(page, "typed\ntext")
+    assert page.url.endswith(LINKS), "a reload must not lead to an address that takes no GET"
+
+
+@pytest.mark.parametrize("label", ["Bare", "No place"])
+def test_a_form_without_any_attribute_says_that_the_server_cannot_be_reached(visit: Visit, label: str) -> None:
+    page = visit(LINKS)
+    page.get_by_label(label).fill("typed")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Send" if label == "Bare" else "Submit", exact=True).click()
+    alert = page.locator("form", has=page.get_by_label(label)).get_by_role("alert")
+    expect(alert).to_have_text("The server cannot be reached. Try again in a moment.")
+    expect(page.get_by_label(label)).to_have_value("typed")
+
+
+# A browser that refuses cookies
+
+
+def test_chromium_without_cookies_is_told_so(playwright: Playwright, server: Server, tmp_path: Path) -> None:
+    profile = tmp_path / "Default"
+    profile.mkdir()
+    refused = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (profile / "Preferences").write_text(json.dumps(refused))
+    context = playwright.chromium.launch_persistent_context(
+        tmp_path,
+        executable_path=require("chromium", "chromium-browser", "google-chrome"),
+        args=CHROMIUM_OPTIONS,
+        base_url=server.url,
+    )
+    is_told_that_cookies_are_refused(context.new_page())
+    context.close()
+
+
+def test_firefox_without_cookies_is_told_so(playwright: Playwright, server: Server, tmp_path: Path) -> None:
+    options = firefox_options(tmp_path)
+    refused: dict[str, str | float | bool] = {"network.cookie.cookieBehavior": 2}
+    with playwright.firefox.launch(**options, firefox_user_prefs=refused) as browser:
+        is_told_that_cookies_are_refused(browser.new_page(base_url=server.url))
+
+
+def is_told_that_cookies_are_refused(page: Page) -> None:
+    page.goto(HOME)
+    save(page, "typed")
+    expect(page.get_by_role("alert")).to_contain_text("Your browser refuses cookies")
+    expect_status(page, "")
+    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    page.wait_for_timeout(300)
+    expect_text(page, "typed")
+    expect(page.get_by_role("alert")).to_contain_text("Your browser refuses cookies")
+    questions = stays(page)
+    follow(page, "Session page")
+    wait_in(page, lambda: questions == ["confirm"])
+
+
+def test_a_session_that_ended_elsewhere_is_not_mistaken_for_refused_cookies(visit: Visit) -> None:
+    page = visit()
+    saved(page, "kept")
+    page.context.request.post(END)
+    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    expect_text(page, "initial text")
