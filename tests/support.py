@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import httpx
 import pytest
@@ -86,7 +86,7 @@ class Server:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()
 
-    def start(self) -> "Server":
+    def start(self) -> Self:
         self.launch()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:

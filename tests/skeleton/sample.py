@@ -12,7 +12,8 @@ from app.sessions.records import digest
 from tests.support import DEFAULT as DEFAULT
 from tests.support import END as END
 from tests.support import HOME as HOME
-from tests.support import SAMPLE_APP, UPDATE, HeldRequest, Server
+from tests.support import SAMPLE_APP, HeldRequest, Server
+from tests.support import UPDATE as UPDATE
 
 
 def sample_server(folder: Path, **options: Any) -> Server:
