@@ -15,13 +15,13 @@ NO_DEFAULT: Final[Any] = object()
 class Key(str, Generic[T]):
     """The name of a value in the session, with its type and default.
 
-        QUOTE = Key("quote", str, default="initial quote")
+        NAME = Key("name", str, default="nobody")
         CART = Key("cart", dict[str, int], default={})
 
-        session[QUOTE] = "To be"  # a type checker reports session["qoute"] and session[QUOTE] = 5
+        session[NAME] = "Ada"  # a type checker reports session["nmae"] and session[NAME] = 5
         session[CART]["tea"] = 1  # a changed default is stored
 
-    A key is its name: at run time `session["quote"]` is the same value, which is how templates read it. The type is
+    A key is its name: at run time `session["name"]` is the same value, which is how templates read it. The type is
     for type checkers. Declare a union twice: `Key[str | int]("id", str | int)`. Reading an absent value of a key
     without a default raises `KeyError`.
     """

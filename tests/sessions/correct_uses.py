@@ -10,7 +10,7 @@ from app.sessions import Key, Session, SessionManager, SessionMiddleware, Store,
 from app.sessions.litestar import SessionPlugin, SessionRequest, SessionWebSocket
 from app.sessions.memory import MemoryStore
 
-QUOTE = Key("quote", str, default="initial quote")
+QUOTE = Key("quote", str, default="nothing yet")
 CART = Key("cart", dict[str, int], default={})
 USER = Key[str | None]("user", str | None, default=None)
 COUNT = Key("count", int)

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from app.sessions import Key, Session, SessionManager, open_store
 from app.sessions.litestar import SessionPlugin, SessionRequest
 
-QUOTE = Key("quote", str, default="initial quote")
+QUOTE = Key("quote", str, default="nothing yet")
 CART = Key("cart", dict[str, int], default={})
 COUNT = Key("count", int)
 USER = Key[str | None]("user", str | None)

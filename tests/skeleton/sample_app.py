@@ -18,7 +18,7 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Stream, Template
 
 from app.error_pages import error_pages
-from app.errors import wants_fragment
+from app.errors import wants_fragment, wants_page
 from app.forms import Field, read_form, read_text
 from app.main import create_app
 from app.sessions import Key, Session, SessionEnded, SessionTooLarge, StoreUnavailable
@@ -71,16 +71,17 @@ async def session_page(session: NamedDependency[Session]) -> Template:
 
 
 @post("/end", status_code=200)
-async def end_session(request: AnyRequest, session: NamedDependency[Session]) -> Response[Any]:
+async def end_session(
+    request: AnyRequest, session: NamedDependency[Session], delay: FromQuery[float] = 0
+) -> Response[Any]:
+    """End the session at once, and be slow to say so to a page. Other clients may ask for that with `?delay=1`."""
     await session.destroy()
-    if not wants_fragment(request):
+    if wants_fragment(request):
+        headers = {"HX-Trigger": "session-ended"}
+        return Stream(slowly("<p>Done.</p>", END_DELAY), media_type=MediaType.HTML, headers=headers)
+    if wants_page(request):
         return Redirect("/sample/session", status_code=303)
-
-    async def slowly() -> AsyncIterator[str]:
-        await asyncio.sleep(END_DELAY)
-        yield "<p>Done.</p>"
-
-    return Stream(slowly(), media_type=MediaType.HTML, headers={"HX-Trigger": "session-ended"})
+    return Stream(slowly("Session ended.", delay), media_type=MediaType.TEXT)
 
 
 @route("/public", http_method=PAGE, opt={"no_session": True})
@@ -185,6 +186,11 @@ async def forbidden(request: AnyRequest, session: NamedDependency[Session]) -> N
     await read_form(request, TEXT_FIELD)
     session[TEXT] = "changed by a request that was not allowed"
     raise PermissionDeniedException
+
+
+async def slowly(text: str, seconds: float) -> AsyncIterator[str]:
+    await asyncio.sleep(seconds)
+    yield text
 
 
 def saved(request: AnyRequest, text: str) -> Response[str | None]:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.skeleton.sample import HOME, UPDATE
-from tests.support import BROWSER, FORM, HTMX, TEXT, Server, shown_quote
+from tests.support import BROWSER, FORM, HTMX, TEXT, Server, shown_text
 
 
 def form_in(page: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def test_the_form_that_comes_back_sends_the_text_again(client: httpx.Client) -> 
     fields = form_in(refused.text)
     assert fields == {"text": "x" * 70_000}
     assert client.post(UPDATE, data={"text": fields["text"][:10]}, headers=BROWSER).status_code == 303
-    assert shown_quote(client.get(HOME).text) == "x" * 10
+    assert shown_text(client.get(HOME).text) == "x" * 10
 
 
 def test_u_0000_is_shown_as_u_fffd_and_the_page_says_so(client: httpx.Client) -> None:
