@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Error, Page, Playwright, Route, expect, sync_playwright
 
-from tests.postgres_server import locked
+from tests.sessions.helpers import locked
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
 
