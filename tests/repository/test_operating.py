@@ -24,6 +24,8 @@ from tests.support import BROWSER, TEXT, free_port, require, shown_text, token_o
 
 StartServer = Callable[..., QuoteServer]
 
+pytestmark = pytest.mark.full
+
 GUIDE = (PROJECT / "docs/operating.md").read_text()
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 UVICORN = str(Path(sys.executable).parent / "uvicorn")

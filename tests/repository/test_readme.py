@@ -51,3 +51,10 @@ def test_the_transcript_of_the_readme_is_what_curl_shows(
         told += f"$ {command}\n{run.stdout.rstrip()}\n"
     assert TOKEN.sub("TOKEN", told.replace("\r", "")) == TOKEN.sub("TOKEN", transcript)
     assert transcript.count("\nset-cookie:") == 2
+
+
+def test_every_flag_of_the_procfile_is_explained_in_the_readme() -> None:
+    flags = re.findall(r"--[a-z-]+", (PROJECT / "Procfile").read_text())
+    assert len(flags) == 5
+    for flag in flags:
+        assert f"`{flag}" in README

@@ -27,6 +27,8 @@ from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
 from tests.support import BROWSER, token_of
 
+pytestmark = pytest.mark.full
+
 RECIPES = re.split(r"^## ", (PROJECT / "docs/recipes.md").read_text(), flags=re.MULTILINE)[1:]
 VALUE, NEW_PAGE, LOGIN, LOGOUT, GUARD, REDIS, STORE = RECIPES
 

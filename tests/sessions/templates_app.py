@@ -8,10 +8,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Template
 
-from app.main import create_app
 from app.sessions import Key, Session, SessionManager
-from app.settings import Settings
 from tests.sessions.helpers import ALL_CALLS, BrokenStore
+from tests.skeleton.sample_app import create_sample_app
 
 NAME = Key("name", str)
 GREETING = (
@@ -21,7 +20,8 @@ GREETING = (
 
 @get("/greeting")
 async def greet() -> Template:
-    return Template("error.html", context={"status": 200, "title": "Greeting", "message": "", "remedy": ""})
+    texts = {"status": 200, "title": "Greeting", "message": "", "remedy": ""}
+    return Template("error.html", context={**texts, "submission": None})
 
 
 @put("/name/{name:str}")
@@ -37,7 +37,7 @@ async def break_the_store(sessions: NamedDependency[SessionManager]) -> str:
     return "broken"
 
 
-app = create_app(Settings(session_store="memory://"))
+app = create_sample_app()
 app.state.sessions.store = BrokenStore()
 for handler in (greet, set_name, break_the_store):
     app.register(handler)

@@ -20,7 +20,7 @@ from litestar.response import Redirect, Stream, Template
 from app.error_pages import error_pages
 from app.errors import wants_fragment, wants_page
 from app.forms import Field, read_form, read_text
-from app.main import create_app
+from app.main import configure_logging, create_app
 from app.sessions import Key, Session, SessionEnded, SessionTooLarge, StoreUnavailable
 from app.settings import Settings
 
@@ -236,6 +236,7 @@ def create_sample_app() -> Litestar:
     engine = app.template_engine.engine
     assert engine.loader
     engine.loader = ChoiceLoader([engine.loader, FileSystemLoader(Path(__file__).parent / "templates")])
+    configure_logging()  # again, since Litestar has changed it for this app
     return app
 
 

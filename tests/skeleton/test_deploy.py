@@ -75,14 +75,6 @@ def test_behind_the_platforms_router_the_cookie_is_secure(platform: tuple[str, P
     assert response.headers["set-cookie"].startswith("__Host-session=")
 
 
-def test_every_flag_of_the_procfile_is_explained_in_the_readme() -> None:
-    flags = re.findall(r"--[a-z-]+", (PROJECT / "Procfile").read_text())
-    readme = (PROJECT / "README.md").read_text()
-    assert len(flags) == 5
-    for flag in flags:
-        assert f"`{flag}" in readme
-
-
 def test_the_vendored_files_are_the_published_ones() -> None:
     script = (PROJECT / "scripts/fetch-htmx").read_text()
     hashes = dict(reversed(line.split("  ")) for line in re.findall(r"^[0-9a-f]{64}  .+$", script, re.MULTILINE))

@@ -16,7 +16,9 @@ from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
 
 Visit = Callable[..., Page]
 LINKS = "/sample/links"
-NOT_IN_CHROMIUM_ALONE = pytest.mark.parametrize("browser_name", ["chromium", "firefox"])
+NOT_IN_CHROMIUM_ALONE = pytest.mark.parametrize(
+    "browser_name", ["chromium", pytest.param("firefox", marks=pytest.mark.full)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -423,6 +425,7 @@ def test_chromium_without_cookies_is_told_so(playwright: Playwright, server: Ser
     context.close()
 
 
+@pytest.mark.full
 def test_firefox_without_cookies_is_told_so(playwright: Playwright, server: Server, tmp_path: Path) -> None:
     options = firefox_options(tmp_path)
     refused: dict[str, str | float | bool] = {"network.cookie.cookieBehavior": 2}

@@ -143,6 +143,7 @@ def load(server: Server, clients: int = 8) -> Iterator[list[Load]]:
             result.result()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2])
 def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
     start_server: StartServer, workers: int
@@ -166,6 +167,7 @@ def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.full
 def test_workers_are_replaced_under_load_without_a_connection_refused(start_server: StartServer) -> None:
     """SIGHUP makes uvicorn start new workers, one by one, before the old ones stop: how new code gets in."""
     server = start_with_all_workers(start_server, 2)
