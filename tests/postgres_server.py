@@ -111,8 +111,8 @@ class PostgresServer:
             self._signal_all(signal.SIGCONT)
 
     @contextmanager
-    def locked(self, table: str) -> Iterator[None]:
-        """Hold a lock that lets others read the table but not write."""
+    def holding(self, lock: str, end: str = "ROLLBACK") -> Iterator[None]:
+        """Hold the locks of a statement in an open transaction, as an operator or a backup may."""
         command = [
             require("psql"),
             "-XAtq",
@@ -128,11 +128,15 @@ class PostgresServer:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as psql:
             assert psql.stdin
             assert psql.stdout
-            psql.stdin.write(f"BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE; SELECT 'locked';\n")
+            psql.stdin.write(f"BEGIN; {lock}; SELECT 'locked';\n")
             psql.stdin.flush()
-            assert psql.stdout.readline() == "locked\n"
-            yield
-            psql.stdin.write("ROLLBACK;\n")
+            while psql.stdout.readline() != "locked\n":
+                assert psql.poll() is None
+            try:
+                yield
+            finally:
+                psql.stdin.write(f"{end};\n")
+                psql.stdin.close()
 
     def replica(self) -> "PostgresServer":
         """Start a replica that follows this server."""
