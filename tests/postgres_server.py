@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,8 @@ class PostgresServer:
         self.process.send_signal(signal_number)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         for pid in children.split():
-            os.kill(int(pid), signal_number)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(int(pid), signal_number)
 
     def remove(self) -> None:
         if self.process and self.process.poll() is None:
