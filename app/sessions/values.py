@@ -1,11 +1,13 @@
 """What is in a session: the half that is a dict. `session.py` has the other half, which talks to the store."""
 
+import logging
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar, cast, overload
 
 import msgspec
 
+from .awaited import Call, report_calls
 from .errors import InvalidValue, SessionReadOnly
 from .json_values import invalid_value
 from .keys import Key
@@ -17,7 +19,10 @@ D = TypeVar("D")
 
 IMMUTABLE = (str, int, float, bool, type(None))
 ABSENT: Final[Any] = object()
+UNCHANGED: Final[Any] = object()
 NOT_JSON = msgspec.Raw(b"not JSON")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -34,6 +39,8 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     _objects: dict[str, Any] = field(default_factory=dict, init=False)
     # Those of the objects that began as the default of their key:
     _defaults: Values = field(default_factory=dict, init=False)
+    # The owner that was assigned, if it is another one:
+    _new_owner: str | None = field(default=UNCHANGED, init=False)
     # Objects that the session does not save any more, with the text that they had then:
     _detached: list[tuple[str, Any, msgspec.Raw]] = field(default_factory=list, init=False)
 
@@ -41,8 +48,9 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     read_only: str = ""
     # What the store raised. Every use of the session raises it; if the session is hidden, only a change does:
     failure: StoreUnavailable | None = None
-    # Whether the end of the request has to look for changes that came too late:
+    # Whether the end of the request has to look for changes that came too late, and for calls nobody awaited:
     watched: bool = field(default=False, init=False)
+    calls: list[Call] = field(default_factory=list, init=False)
     # Whether the session is empty because there is none to show:
     hidden: bool = False
 
@@ -54,6 +62,27 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         """
         self._require_readable()
         return not self.hidden
+
+    @property
+    def owner(self) -> str | None:
+        """The user id that the session belongs to, or None. Assign it at login, and rotate:
+
+            session.owner = user.id
+            await session.rotate()
+
+        `sessions.list(owner)` returns all sessions of an owner, and `sessions.end_all(owner)` ends them. A new owner
+        is saved with the response, like a value. The token then always changes, also if `rotate` was forgotten.
+        """
+        self._require_readable()
+        return self.stored.record.owner if self._new_owner is UNCHANGED else self._new_owner
+
+    @owner.setter
+    def owner(self, owner: str | None) -> None:
+        """Raises `InvalidValue`, and changes nothing, unless the owner is text or None."""
+        if owner is not None and not (isinstance(owner, str) and is_json(owner)):
+            raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
+        self._require_writable()
+        self._new_owner = UNCHANGED if owner == self.stored.record.owner else owner
 
     def __getitem__(self, key: Key[T]) -> T:
         """Return the value, or the default of the key. Raises KeyError if there is neither."""
@@ -128,6 +157,17 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._require_writable()
         super().clear()
 
+    def report(self) -> None:
+        """Log what this request did to the session without effect. The middleware calls it at the end."""
+        report_calls(self.calls)
+        if not self.read_only:
+            return  # no response confirmed anything
+        changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
+        texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
+        lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
+        for key in lost | {key for key, value, text in self._detached if text_of(value) != text}:
+            logger.error("A change inside session[%r] came too late to be saved. %s", key, self._remedy(key))
+
     def __reduce__(self) -> str:
         raise TypeError("A session cannot be copied or pickled. Copy its values: copy.deepcopy(dict(session))")
 
@@ -148,7 +188,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         """Become empty. Objects that were taken from the session are detached."""
         for key in list(self._objects):
             self._detach(key)
-        self.stored = NOT_STORED
+        self.stored, self._new_owner = NOT_STORED, UNCHANGED
 
     def _detach(self, key: str) -> None:
         self._defaults.pop(key, None)
