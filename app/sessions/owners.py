@@ -128,23 +128,23 @@ async def create(records: Records, changes: Values, owner: str | None) -> tuple[
     return await records.insert(token, record)
 
 
-async def unlist(records: Records, ended: Stored, *others: str) -> None:
+async def unlist(records: Records, ended: Stored) -> None:
     """Take a session that was removed off the list of its owner. If the store fails, it stays there: no harm."""
     if ended.record.owner is not None:
         with suppress(StoreUnavailable):
-            await OwnerList(records, ended.record.owner).change(remove={ended.id, *others})
+            await OwnerList(records, ended.record.owner).change(remove={ended.id})
 
 
 @dataclass
 class Successor:
-    """What a session becomes when it is rotated, if it has an owner before or after.
+    """What a session becomes when it is rotated, if it has an owner or gets one.
 
     The steps, in their order: `reserve`, `supersede` until it succeeds, `begin`, `tidy`; or `cancel` instead.
     """
 
     records: Records
     predecessor: Stored
-    owner: str | None
+    owner: str
     token: str = field(default_factory=new_token)
     stored: Stored = field(default=NOT_STORED, init=False)
 
@@ -153,19 +153,16 @@ class Successor:
         return digest(self.token)
 
     async def reserve(self) -> None:
-        """List the successor, also with the old owner, so that their `end_all` prevents it; then hold its id."""
+        """List the successor, then hold its id."""
         record = self.predecessor.record
-        for owner in dict.fromkeys((record.owner, self.owner)):
-            if owner is not None:
-                replaces = self.predecessor.id if owner == record.owner else ""
-                await OwnerList(self.records, owner).change({self.id: Entry(record.expires_at, replaces)})
+        replaces = "" if record.owner is None else self.predecessor.id
+        await OwnerList(self.records, self.owner).change({self.id: Entry(record.expires_at, replaces)})
         await self.records.insert(self.token, record, RESERVED)
 
     async def supersede(self, old: Stored) -> bool:
         """Remove the old session. False if it has expired, or the store holds another state of it by now."""
         now = time.time()
-        seen = None if self.owner is None else now
-        record = msgspec.structs.replace(old.record, owner=self.owner, last_seen=seen)
+        record = msgspec.structs.replace(old.record, owner=self.owner, last_seen=now)
         self.stored = Stored(self.id, record.encode(old.text), record)
         return now < record.deadline and await self.records.delete(old.id, old.text)
 
@@ -177,9 +174,7 @@ class Successor:
     async def tidy(self) -> None:
         """Take the old session off the list of its owner. If the store fails, it stays there and does no harm."""
         old = self.predecessor
-        if old.record.owner != self.owner:
-            await unlist(self.records, old, self.id)
-        elif self.owner is not None:
+        if old.record.owner is not None:
             with suppress(StoreUnavailable):
                 await OwnerList(self.records, self.owner).change({self.id: Entry(old.record.expires_at)}, {old.id})
 
@@ -187,8 +182,7 @@ class Successor:
         """Remove the successor, which was never alive. If the store fails, it stays there and does no harm."""
         with suppress(StoreUnavailable):
             if await self.records.delete(self.id):
-                for owner in {self.predecessor.record.owner, self.owner} - {None}:
-                    await OwnerList(self.records, str(owner)).change(remove={self.id})
+                await OwnerList(self.records, self.owner).change(remove={self.id})
 
 
 _decoder = msgspec.json.Decoder(OwnerRecord)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .awaited import reported_unless_awaited
-from .errors import SessionEnded, SessionError, SessionReadOnly
+from .errors import SessionEnded, SessionError
 from .events import EndEvents
 from .headers import set_cookie
 from .owners import Successor, create, unlist
@@ -41,10 +41,7 @@ class Session(SessionValues):
     left_to_host: bool = field(default=False, init=False)
     # The exception for which changes were dropped:
     rolled_back_for: BaseException | None = field(default=None, init=False)
-    # False if it was opened by its id, so that nobody can be told a new token:
-    has_visitor: bool = True
 
-    _to_destroy: Stored = field(default=NOT_STORED, init=False)  # what `end` leaves to the next save
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)  # for two tasks of one request
 
     def __repr__(self) -> str:
@@ -98,7 +95,6 @@ class Session(SessionValues):
                 await self._destroy_now()
             changes = self._changes()
             if self.stored.id and self._new_owner is not UNCHANGED:
-                self._require_cookie()
                 await self._rotate_owned()
             if not changes and self._new_owner is UNCHANGED:
                 return
@@ -125,7 +121,7 @@ class Session(SessionValues):
         self._require_writable()
         self._require_cookie()
         async with self._lock:
-            if owned := self.stored.id != "" and (self.owner, self.stored.record.owner) != (None, None):
+            if owned := self.stored.id != "" and self.owner is not None:
                 await self._rotate_owned()
             while not owned and (old := self.stored).id:
                 if time.time() >= old.record.deadline:
@@ -154,12 +150,6 @@ class Session(SessionValues):
         async with self._lock:  # otherwise a save of another task could bring the session back
             self.end()
             await self._destroy_now()
-
-    def end(self) -> None:
-        """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
-        self._require_writable()
-        self._to_destroy = self._to_destroy if self._to_destroy.id else self.stored
-        self._forget()
 
     def rollback(self, error: BaseException | None = None) -> None:
         """Drop all changes since the last save. After a failure of the store, be empty and not `available`.
@@ -190,11 +180,6 @@ class Session(SessionValues):
 
     # How it is done
 
-    def _require_cookie(self) -> None:
-        if not self.has_visitor:
-            reason = "This session was opened by its id, so no browser can be told a new token. "
-            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
-
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
         """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
         found = await self._records.find(stored.id)
@@ -222,8 +207,8 @@ class Session(SessionValues):
         self.cookie = (token, round(self.remaining))
 
     async def _rotate_owned(self) -> None:
-        """Rotate a session that has an owner before or after: `owners.py` says why in these steps."""
-        successor = Successor(self._records, self.stored, self.owner)
+        """Rotate a session that has an owner, or gets one: `owners.py` says why in these steps."""
+        successor = Successor(self._records, self.stored, str(self.owner))
         await successor.reserve()
         try:
             while not await successor.supersede(self.stored):

@@ -8,7 +8,7 @@ from typing import Any, Final, Self, TypeVar, cast, overload
 import msgspec
 
 from .awaited import Call, report_calls
-from .errors import InvalidValue, SessionReadOnly
+from .errors import InvalidValue, SessionReadOnly, remedy
 from .json_values import invalid_value
 from .keys import Key
 from .records import NOT_STORED, NOTHING, Stored, Values
@@ -41,9 +41,13 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     _defaults: Values = field(default_factory=dict, init=False)
     # The owner that was assigned, if it is another one:
     _new_owner: str | None = field(default=UNCHANGED, init=False)
+    # What `end` leaves to the next save:
+    _to_destroy: Stored = field(default=NOT_STORED, init=False)
     # Objects that the session does not save any more, with the text that they had then:
     _detached: list[tuple[str, Any, msgspec.Raw]] = field(default_factory=list, init=False)
 
+    # False if it was opened by its id, so that nobody can be told a new token:
+    has_visitor: bool = True
     # Why the session cannot be changed; "" if it can:
     read_only: str = ""
     # What the store raised. Every use of the session raises it; if the session is hidden, only a change does:
@@ -71,7 +75,8 @@ class SessionValues(MutableMapping[Key[Any], Any]):
             await session.rotate()
 
         `sessions.list(owner)` returns all sessions of an owner, and `sessions.end_all(owner)` ends them. A new owner
-        is saved with the response, like a value. The token then always changes, also if `rotate` was forgotten.
+        is saved with the response, like a value. The token then always changes, also if `rotate` was forgotten. If the
+        session has another owner already, it ends, and a new and empty one begins: nothing passes between users.
         """
         self._require_readable()
         return self.stored.record.owner if self._new_owner is UNCHANGED else self._new_owner
@@ -82,6 +87,9 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         if owner is not None and not (isinstance(owner, str) and is_json(owner)):
             raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
         self._require_writable()
+        self._require_cookie()
+        if self.stored.record.owner not in (None, owner):
+            self.end()
         self._new_owner = UNCHANGED if owner == self.stored.record.owner else owner
 
     def __getitem__(self, key: Key[T]) -> T:
@@ -157,6 +165,12 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._require_writable()
         super().clear()
 
+    def end(self) -> None:
+        """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
+        self._require_writable()
+        self._to_destroy = self._to_destroy if self._to_destroy.id else self.stored
+        self._forget()
+
     def report(self) -> None:
         """Log what this request did to the session without effect. The middleware calls it at the end."""
         report_calls(self.calls)
@@ -166,7 +180,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
         lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
         for key in lost | {key for key, value, text in self._detached if text_of(value) != text}:
-            logger.error("A change inside session[%r] came too late to be saved. %s", key, self._remedy(key))
+            logger.error("A change inside session[%r] came too late to be saved. %s", key, remedy(self.stored.id, key))
 
     def __reduce__(self) -> str:
         raise TypeError("A session cannot be copied or pickled. Copy its values: copy.deepcopy(dict(session))")
@@ -199,21 +213,18 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         if self.failure and not self.hidden:
             raise self.failure
 
+    def _require_cookie(self) -> None:
+        if not self.has_visitor:
+            reason = "This session was opened by its id, so no browser can be told a new token. "
+            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
+
     def _require_writable(self, key: str | None = None) -> None:
         """Raise an error unless the session can be changed: one value, or as a whole."""
         if self.failure:
             raise self.failure
         if self.read_only:
             what = "The session" if key is None else f"session[{str(key)!r}]"
-            raise SessionReadOnly(f"{what} cannot be changed: {self.read_only}. {self._remedy(key)}")
-
-    def _remedy(self, key: str | None) -> str:
-        """Return how to save a value that comes too late, or to change the session as a whole."""
-        if not self.stored.id:
-            return "Change it in a request with a session, before its response starts."
-        if key is None:
-            return f"Rotate it before the response starts. Destroy it with: await sessions.destroy({self.stored.id!r})"
-        return f"Save it with: async with sessions.edit({self.stored.id!r}) as session: session[{str(key)!r}] = value"
+            raise SessionReadOnly(f"{what} cannot be changed: {self.read_only}. {remedy(self.stored.id, key)}")
 
 
 def text_of(value: Any, default: msgspec.Raw | None = None) -> msgspec.Raw:
