@@ -79,10 +79,13 @@ class OwnerList:
             for session_id, entry in entries.items():
                 if session_id in kept or entry.replaces in kept:
                     kept.add(session_id)  # a rotation of the kept session is under way
-                elif session_id not in removed and await self.records.delete(session_id):
+                elif session_id in removed:
+                    continue
+                elif entry.replaces and await self.records.delete(session_id, RESERVED):
+                    removed.add(session_id)  # it never came alive
+                elif await self.records.delete(session_id):
                     removed.add(session_id)
-                    if entry.replaces not in removed:  # otherwise it was a successor that has not come alive
-                        await ended(session_id)
+                    await ended(session_id)
             # Also if nothing was removed: this write fails if a rotation has added its successor since the read.
             if await self._write(text, {key: entry for key, entry in entries.items() if key not in removed}):
                 return

@@ -219,6 +219,7 @@ class Session(SessionValues):
         self._events.announce(self.stored.id, "rotated", successor.id)
         self._belong_to(successor.stored, successor.token)
         if not await successor.begin():
+            self._events.announce(successor.id, "destroyed")
             self.cookie = None
             self._forget()
             raise SessionEnded

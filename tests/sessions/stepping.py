@@ -39,8 +39,7 @@ class Walk:
         """Go on to the end, and return the result of the task, or its exception."""
         self._stop_at = 0
         self._may_go_on.set()
-        (result,) = await asyncio.gather(self.task, return_exceptions=True)
-        return result
+        return (await asyncio.gather(self.task, return_exceptions=True))[0]
 
     async def crash(self) -> None:
         """End the task where it is, as a process that is killed."""

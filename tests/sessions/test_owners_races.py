@@ -23,7 +23,7 @@ class Devices:
     def __init__(self, store: Any) -> None:
         self.owner = f"user {next(self.number)}"
         self.store = SteppedStore(store)
-        self.sessions = SessionManager(self.store)  # type: ignore[arg-type]
+        self.sessions = SessionManager(self.store)
 
     async def log_in(self, acting_owner: str | None = "") -> "Devices":
         owner = self.owner if acting_owner == "" else acting_owner
@@ -200,15 +200,28 @@ async def test_rule_22_the_kept_session_survives_its_own_rotation(store: Any) ->
         await devices.assert_all_living_sessions_are_listed()
 
 
-async def test_rule_22_a_rotation_that_end_all_prevents_is_counted_once(store: Any) -> None:
+async def test_rule_16_a_rotation_that_end_all_prevents_is_counted_and_announced_once(store: Any) -> None:
     for point in count(1):
         devices = await Devices(store).log_in()
+        heard: list[tuple[str, str, str | None]] = []
+
+        async def hear(*event: Any, heard: list[Any] = heard) -> None:
+            heard.append(event)
+
+        devices.sessions.events.listeners.append(hear)
         walk = Walk(devices.acting.rotate)
         stopped = await walk.go(point)
-        assert await devices.end_others() == 2
+        alive = await devices.living()
+        assert await devices.end_others() == len(alive - {devices.kept_id})
+        outcome = await walk.finish()
+        await devices.sessions.events.wait(5)
+        ended = [session_id for session_id, _, _ in heard]
+        assert len(ended) == len(set(ended)), "each end is announced once"
+        assert {devices.acting_id, devices.other_id} <= set(ended)
+        for _, reason, new_id in heard:
+            assert reason == "destroyed" or new_id in ended, "whoever follows a rotation hears of its end"
         if not stopped:
             return
-        outcome = await walk.finish()
         if devices.acting.id is None:
             assert isinstance(outcome, SessionEnded)
             assert devices.acting.cookie is None
