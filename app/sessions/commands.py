@@ -1,6 +1,7 @@
 """Sessions from the shell: `litestar sessions list|show|destroy|count|flush`."""
 
 import asyncio
+import logging
 import sys
 import threading
 import time
@@ -108,6 +109,7 @@ def _progress(verb: str) -> Iterator[Callable[[int], None]]:
         status.update(f"{verb} {done:,} sessions")
 
     if sys.stdout.isatty() and sys.stderr.isatty():
+        logging.disable(logging.INFO)  # a line for each session that ends would hide the progress
         timer.start()
     try:
         yield report
@@ -117,6 +119,7 @@ def _progress(verb: str) -> Iterator[Callable[[int], None]]:
     finally:
         timer.cancel()
         status.stop()
+        logging.disable(logging.NOTSET)
 
 
 def _utc(instant: float) -> str:
