@@ -12,8 +12,9 @@ from statistics import mean, median
 
 from benchmarks import load
 from benchmarks.common import machine, memory_mib
+from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
-from tests.support import Server, shown_quote
+from tests.support import shown_text
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -27,15 +28,15 @@ LOADS: dict[str, tuple[load.Kind, bool]] = {  # the kind, and whether the visito
 }
 
 
-def servers(folder: Path, redis: RedisServer, prepare: Callable[[], None] | None) -> dict[str, Server]:
+def servers(folder: Path, redis: RedisServer, prepare: Callable[[], None] | None) -> dict[str, QuoteServer]:
     """Start all that is compared: bare first and last, so that what gets slower meanwhile does not favour anybody."""
     stock = {"memory": "memory://", "file": f"file://{folder}/stock-files", "Redis": redis.url}
     ours = {"memory": "memory://", "SQLite": f"sqlite:///{folder}/sessions.sqlite3", "Redis": redis.url}
     options = ("--no-access-log",)
     factory = (*options, "--factory")
-    variants = {"bare": Server(folder / "bare", "memory://", "benchmarks.variants:bare", options=factory)}
+    variants = {"bare": QuoteServer(folder / "bare", "memory://", "benchmarks.variants:bare", options=factory)}
     for name, url in stock.items():
-        variants[f"stock, {name}"] = Server(
+        variants[f"stock, {name}"] = QuoteServer(
             folder / f"stock-{name}",
             "memory://",
             "benchmarks.variants:stock",
@@ -43,8 +44,8 @@ def servers(folder: Path, redis: RedisServer, prepare: Callable[[], None] | None
             environment={"STOCK_STORE": url},
         )
     for name, url in ours.items():
-        variants[f"ours, {name}"] = Server(folder / f"ours-{name}", url, options=options)
-    variants["bare, again"] = Server(folder / "again", "memory://", "benchmarks.variants:bare", options=factory)
+        variants[f"ours, {name}"] = QuoteServer(folder / f"ours-{name}", url, options=options)
+    variants["bare, again"] = QuoteServer(folder / "again", "memory://", "benchmarks.variants:bare", options=factory)
     for server in variants.values():
         server.folder.mkdir()
         server.prepare = prepare
@@ -52,7 +53,9 @@ def servers(folder: Path, redis: RedisServer, prepare: Callable[[], None] | None
     return variants
 
 
-def measure(variants: dict[str, Server], tokens: dict[str, list[str]]) -> dict[str, dict[str, list[load.Measurement]]]:
+def measure(
+    variants: dict[str, QuoteServer], tokens: dict[str, list[str]]
+) -> dict[str, dict[str, list[load.Measurement]]]:
     """Return for each load and each variant what each round showed."""
     results: dict[str, dict[str, list[load.Measurement]]] = {}
     for title, (kind, with_session) in LOADS.items():
@@ -65,12 +68,12 @@ def measure(variants: dict[str, Server], tokens: dict[str, list[str]]) -> dict[s
         results[title] = rounds
         for name, server in variants.items():
             if kind == "save":  # what was saved is there
-                shown = shown_quote(server.client(tokens[name][0]).get("/").text)
+                shown = shown_text(server.client(tokens[name][0]).get("/").text)
                 assert shown.startswith(f"round {ROUNDS - 1}, text "), shown
     return results
 
 
-def report(variants: dict[str, Server], results: dict[str, dict[str, list[load.Measurement]]]) -> None:
+def report(variants: dict[str, QuoteServer], results: dict[str, dict[str, list[load.Measurement]]]) -> None:
     titles = " | ".join(LOADS)
     print(f"CPU time of the server per request, as a ratio to bare\n\n| | {titles} |\n|---{'|---' * len(LOADS)}|")
     for name in variants:

@@ -14,8 +14,9 @@ import httpx
 
 from app.sessions.records import digest
 from benchmarks.common import machine
+from tests.quote.server import UPDATE, QuoteServer
 from tests.redis_servers import RedisCluster
-from tests.support import TEXT, UPDATE, Server, shown_quote, token_of
+from tests.support import TEXT, shown_text, token_of
 
 TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 VISITORS = 16
@@ -24,7 +25,7 @@ VISITORS = 16
 def time_to_recover(folder: Path) -> tuple[float, int]:
     """Return the seconds until everybody on the dead primary's slots saved again, and all saves acknowledged."""
     cluster = RedisCluster(folder).start()
-    server = Server(folder, cluster.url).start()
+    server = QuoteServer(folder, cluster.url).start()
     clients = [server.visitor("0") for _ in range(VISITORS)]
     killed = cluster.primary_of(f"session:{digest(token_of(clients[0]))}")
     affected = [n for n in range(VISITORS) if cluster.primary_of(f"session:{digest(token_of(clients[n]))}") is killed]
@@ -68,7 +69,7 @@ def time_to_recover(folder: Path) -> tuple[float, int]:
 def lost_at_the_kill(folder: Path) -> tuple[int, int]:
     """Return how many sessions were saved up to the kill, and how many of them came back with an older text."""
     cluster = RedisCluster(folder).start()
-    server = Server(folder, cluster.url).start()
+    server = QuoteServer(folder, cluster.url).start()
     clients = [server.visitor("0") for _ in range(VISITORS)]
     keys = [f"session:{digest(token_of(client))}" for client in clients]
     killed = cluster.primary_of(keys[0])
@@ -97,7 +98,7 @@ def lost_at_the_kill(folder: Path) -> tuple[int, int]:
         deadline = time.monotonic() + 60
         while (response := clients[n].get("/")).status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.1)
-        lost += int(shown_quote(response.text)) < last[n] if response.status_code == 200 else 1
+        lost += int(shown_text(response.text)) < last[n] if response.status_code == 200 else 1
     server.close()
     cluster.stop()
     return len(affected), lost

@@ -17,8 +17,9 @@ from statistics import median
 from benchmarks import load
 from benchmarks.common import FAR, fill_redis, fill_sqlite, machine, padding, token
 from benchmarks.growth_plot import Panel, draw
+from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
-from tests.support import Server, shown_quote, wait_until
+from tests.support import shown_text, wait_until
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
 MOST = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
@@ -55,9 +56,9 @@ class Machinery:
     folder: Path
     redis: RedisServer
     prepare: Callable[[], None] | None
-    servers: dict[Case, Server] = field(default_factory=dict)
+    servers: dict[Case, QuoteServer] = field(default_factory=dict)
 
-    def server(self, case: Case) -> Server:
+    def server(self, case: Case) -> QuoteServer:
         if case.setup not in self.servers:
             self.servers[case.setup] = self._start(case)
         return self.servers[case.setup]
@@ -68,11 +69,11 @@ class Machinery:
         self.servers.clear()
         self.redis.answers("FLUSHALL")
 
-    def _start(self, case: Case) -> Server:
+    def _start(self, case: Case) -> QuoteServer:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         more, numbers = padding(case.size, case.keys), range(case.sessions)
         # Several workers need several cores, so they have to share those of the load.
-        server = Server(folder, workers=case.workers, prepare=self.prepare if case.workers == 1 else free)
+        server = QuoteServer(folder, workers=case.workers, prepare=self.prepare if case.workers == 1 else free)
         server.options = ("--no-access-log",)
         if case.store in ("bare", "memory"):
             server.app = f"benchmarks.variants:{'bare' if case.store == 'bare' else 'filled'}"
@@ -89,7 +90,7 @@ class Machinery:
         wait_until(lambda: "startup complete" in server.log, 300)
         if case.store != "bare":
             last = case.sessions - 1
-            assert shown_quote(server.client(token(last)).get("/").text) == f"the quote of visitor {last}"
+            assert shown_text(server.client(token(last)).get("/").text) == f"the quote of visitor {last}"
         return server
 
 

@@ -13,7 +13,8 @@ from statistics import median
 from typing import Literal
 
 from benchmarks.common import cpu_seconds_of_group
-from tests.support import Server, token_of
+from tests.quote.server import QuoteServer
+from tests.support import token_of
 
 Kind = Literal["view", "save", "mixed"]
 
@@ -30,7 +31,9 @@ class Measurement:
     p99: float
 
 
-def run(server: Server, kind: Kind, tokens: Sequence[str], seconds: int, label: str, connections: int) -> Measurement:
+def run(
+    server: QuoteServer, kind: Kind, tokens: Sequence[str], seconds: int, label: str, connections: int
+) -> Measurement:
     """Load the server. Raises AssertionError if one request failed: then there is nothing to compare."""
     assert server.process
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), server.url]
@@ -73,7 +76,7 @@ def require_wrk() -> str:
     return subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split()[1]
 
 
-def new_sessions(server: Server, number: int) -> list[str]:
+def new_sessions(server: QuoteServer, number: int) -> list[str]:
     """Return the tokens of so many new sessions; made-up ones, just as long, where the server has no sessions."""
     tokens = []
     for n in range(number):

@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import FAR, cpu_seconds, fill_redis, fill_sqlite, machine, token
+from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
-from tests.support import Server
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, REQUESTS = 7, 4_000
 
 
-def page_view_cpu(server: Server, sessions: int, seed: int) -> float:
+def page_view_cpu(server: QuoteServer, sessions: int, seed: int) -> float:
     """CPU seconds of the server for one page view of a random one among so many sessions."""
     chance = random.Random(seed)
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
@@ -37,7 +37,7 @@ def page_view_cpu(server: Server, sessions: int, seed: int) -> float:
     return (cpu_seconds(server.process.pid) - before) / REQUESTS
 
 
-def compare(kind: str, few: Server, many: Server) -> None:
+def compare(kind: str, few: QuoteServer, many: QuoteServer) -> None:
     costs: dict[int, list[float]] = {FEW: [], MANY: []}
     for round_number in range(ROUNDS):  # A B A B, so that whatever else the machine does hits both
         costs[FEW].append(page_view_cpu(few, FEW, round_number))
@@ -46,7 +46,7 @@ def compare(kind: str, few: Server, many: Server) -> None:
     print(f"| {kind} | {median(ratios):.2f} | {ratios[0]:.2f} to {ratios[-1]:.2f} |", flush=True)
 
 
-def slowest_while_expiring(kind: str, server: Server, expired: float, finished: object) -> None:
+def slowest_while_expiring(kind: str, server: QuoteServer, expired: float, finished: object) -> None:
     """Requests to living sessions while a million others expire and are removed."""
     times: dict[str, list[float]] = {"GET": [], "PUT": []}
     over = threading.Event()
@@ -82,7 +82,7 @@ def slowest_while_expiring(kind: str, server: Server, expired: float, finished: 
     print(f"| {kind} | {took:.0f} | {sum(map(len, times.values())):,} | {slowest} |", flush=True)
 
 
-def expired_rows(server: Server) -> bool:
+def expired_rows(server: QuoteServer) -> bool:
     """Whether there are any. By the index: who counts a million rows keeps the log from being carried over."""
     with closing(sqlite3.connect(server.database)) as db:
         return bool(db.execute("SELECT 1 FROM sessions WHERE expires_at < ? LIMIT 1", (FAR,)).fetchall())
@@ -93,17 +93,17 @@ def main() -> None:
         folder = Path(name)
         print(f"{machine()}\n")
         print("| store | page view with a million sessions, of the cost with a thousand | spread |\n|---|---|---|")
-        servers: dict[str, list[Server]] = {"SQLite": [], "Redis": []}
+        servers: dict[str, list[QuoteServer]] = {"SQLite": [], "Redis": []}
         redis = []
         for number in (FEW, MANY):
             own = folder / str(number)
             own.mkdir()
             fill_sqlite(own / "sessions.sqlite3", range(number), FAR)
-            servers["SQLite"].append(Server(own).start())
+            servers["SQLite"].append(QuoteServer(own).start())
             redis.append(RedisServer(own / "redis").start())
             fill_redis(redis[-1], range(number), FAR)
             (own / "on-redis").mkdir()
-            servers["Redis"].append(Server(own / "on-redis", redis[-1].url).start())
+            servers["Redis"].append(QuoteServer(own / "on-redis", redis[-1].url).start())
         for kind, (few, many) in servers.items():
             compare(kind, few, many)
         for server in [*servers["SQLite"], *servers["Redis"]]:
@@ -120,7 +120,7 @@ def main() -> None:
         expired = time.time()
         fill_sqlite(sweep / "sessions.sqlite3", range(MANY), expired)
         fill_sqlite(sweep / "sessions.sqlite3", range(MANY, MANY + 4), FAR)
-        server = Server(sweep).start()
+        server = QuoteServer(sweep).start()
         wait_for_first = 60
         slowest_while_expiring("SQLite", server, time.time() + wait_for_first, lambda: not expired_rows(server))
         stopping = time.monotonic()
@@ -131,7 +131,7 @@ def main() -> None:
         fill_redis(store, range(MANY), expired)
         fill_redis(store, range(MANY, MANY + 4), FAR)
         (sweep / "on-redis").mkdir()
-        server = Server(sweep / "on-redis", store.url).start()
+        server = QuoteServer(sweep / "on-redis", store.url).start()
         time.sleep(max(0.0, expired - time.time() - 1))
         slowest_while_expiring("Redis", server, expired, lambda: store.answers("DBSIZE") == "4")
         server.close()

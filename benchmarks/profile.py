@@ -25,8 +25,8 @@ from app.main import create_app
 from app.settings import Settings
 from benchmarks.common import machine
 from benchmarks.variants import bare
+from tests.quote.server import UPDATE
 from tests.redis_servers import RedisServer
-from tests.support import UPDATE
 
 STORE = sys.argv[1] if len(sys.argv) > 1 else "SQLite"
 LOAD = sys.argv[2] if len(sys.argv) > 2 else "view"

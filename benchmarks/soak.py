@@ -16,14 +16,15 @@ from pathlib import Path
 import httpx
 
 from benchmarks.common import machine, memory_mib, open_files
+from tests.quote.server import UPDATE, QuoteServer
 from tests.redis_servers import RedisServer
-from tests.support import HTMX, TEXT, UPDATE, HeldRequest, Server, token_of
+from tests.support import HTMX, TEXT, HeldRequest, token_of
 
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 600
 THREADS = 6
 
 
-def visit(server: Server, seed: int, until: float) -> Counter[str]:
+def visit(server: QuoteServer, seed: int, until: float) -> Counter[str]:
     chance, statuses = random.Random(seed), Counter[str]()
     client = httpx.Client(base_url=server.url, timeout=20)
     while time.monotonic() < until:
@@ -60,7 +61,7 @@ def main() -> None:
         for kind, store in (("SQLite", ""), ("Redis", redis.url)):
             (folder / kind).mkdir()
             environment = {"SESSION_LIFETIME": "45", "SESSION_IDLE_TIMEOUT": "20"}
-            servers[kind] = Server(folder / kind, store, environment=environment).start()
+            servers[kind] = QuoteServer(folder / kind, store, environment=environment).start()
         pids = {kind: server.process.pid for kind, server in servers.items() if server.process}
         with ThreadPoolExecutor(2 * THREADS) as pool:
             until = time.monotonic() + SECONDS

@@ -62,7 +62,7 @@ class Stock:
         )
 
     def client(self, cookie: str | None = None) -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)  # type: ignore[arg-type]
         client = httpx.AsyncClient(transport=transport, base_url="http://test")
         if cookie:
             client.cookies["session"] = cookie

@@ -15,9 +15,21 @@ from app.sessions import Key, SessionManager
 from app.settings import Settings
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
+from tests.stores import STORES, empty_store
 from tests.support import CHROMIUM_OPTIONS, Server, require
 
-STORES = ["memory", "sqlite", "redis", "cluster", "postgres"]
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run all tests, on all stores and in all browsers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --full, leave out what is marked with `full`: a test, a module, or one parameter, such as a store."""
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 @pytest.fixture(scope="session")
@@ -46,23 +58,6 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.remove()
 
 
-def empty_store(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
-    """Return the address of an empty store. Starts what it needs."""
-    if kind == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        server.answers("FLUSHALL")
-        return server.url
-    if kind == "cluster":
-        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
-        cluster.flush()
-        return cluster.url
-    if kind == "postgres":
-        postgres: PostgresServer = request.getfixturevalue("postgres_server")
-        postgres.empty()
-        return postgres.url
-    return "memory://" if kind == "memory" else f"sqlite:///{folder}/sessions.sqlite3"
-
-
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty store, once for each kind of store."""
@@ -89,10 +84,10 @@ async def client_with(
     """Make clients whose session holds what you choose.
 
     async def test_my_page(client_with):
-        client = await client_with(quote="Mine.")
-        assert "Mine." in (await client.get("/")).text
+        client = await client_with(name="Ada")
+        assert "Ada" in (await client.get("/my-page")).text
 
-    `owner` makes a client that is logged in: `await client_with(owner="ada", quote="Mine.")`.
+    `owner` makes a client that is logged in: `await client_with(owner="ada", name="Ada")`.
     """
     async with AsyncExitStack() as stack:
 
@@ -125,7 +120,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Start servers of one's own: `start_server(workers=2, environment={"DESTROY_DELAY": "3"})`."""
+    """Start servers of your own: `start_server(workers=2, environment={"SESSION_LIFETIME": "60"})`."""
     servers: list[Server] = []
 
     def start(**options: Any) -> Server:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Self
 
 import httpx
 import pytest
@@ -23,7 +24,12 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "same-origin"}
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
-UPDATE = "/session/quote/update"
+# The app that most tests serve: the skeleton with a few pages, whose text is in the session.
+SAMPLE_APP = "tests.skeleton.sample_app:app"
+HOME = "/sample"
+UPDATE = "/sample/text"
+END = "/sample/end"
+DEFAULT = "initial text"
 
 # Made once: reading the certificate authorities is 50 ms of CPU, and each client would do it for itself.
 TLS = httpx.create_ssl_context()
@@ -51,11 +57,11 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """uvicorn with the app, as it is deployed: started in a foreign folder, configured by its environment."""
+    """uvicorn with an app, as it is deployed: started in a foreign folder, configured by its environment."""
 
     folder: Path
     store: str = ""
-    app: str = "app.main:app"
+    app: str = SAMPLE_APP
     workers: int = 1
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -63,6 +69,7 @@ class Server:
     prepare: Callable[[], None] | None = None  # what the new process does before it becomes the server
     process: subprocess.Popen[bytes] | None = None
     clients: list[httpx.Client] = field(default_factory=list)
+    update: ClassVar[str] = UPDATE  # where its visitors store their text
 
     def __post_init__(self) -> None:
         self.store = self.store or f"sqlite:///{self.database}"
@@ -79,7 +86,7 @@ class Server:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()
 
-    def start(self) -> "Server":
+    def start(self) -> Self:
         self.launch()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
@@ -97,7 +104,7 @@ class Server:
     def launch(self) -> None:
         command = [sys.executable, "-m", "uvicorn", self.app, "--app-dir", str(PROJECT)]
         command += ["--port", str(self.port), "--workers", str(self.workers), *self.options]
-        environment = {"DESTROY_DELAY": "0", **os.environ, "SESSION_STORE": self.store, **self.environment}
+        environment = {**os.environ, "SESSION_STORE": self.store, **self.environment}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -127,10 +134,10 @@ class Server:
             self.clients[-1].cookies.set("session", token, domain="127.0.0.1")
         return self.clients[-1]
 
-    def visitor(self, quote: str) -> httpx.Client:
-        """Return a client that has a session with this quote."""
+    def visitor(self, text: str) -> httpx.Client:
+        """Return a client that has a session with this text."""
         client = self.client()
-        assert client.put(UPDATE, content=quote, headers=TEXT).status_code == 200
+        assert client.put(self.update, content=text.encode(), headers=TEXT).status_code == 200
         return client
 
     def rows(self) -> int:
@@ -194,7 +201,7 @@ def token_of(client: httpx.Client) -> str:
     return client.cookies["session"]
 
 
-def shown_quote(page: str) -> str:
+def shown_text(page: str) -> str:
     """Return what a browser would show in the page's textarea."""
     import html
 

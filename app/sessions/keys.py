@@ -1,5 +1,6 @@
 """Typed keys: each value of a session is declared once, by the part of the app that owns it."""
 
+from types import UnionType
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -14,20 +15,21 @@ NO_DEFAULT: Final[Any] = object()
 class Key(str, Generic[T]):
     """The name of a value in the session, with its type and default.
 
-        QUOTE = Key("quote", str, default="initial quote")
+        NAME = Key("name", str, default="nobody")
         CART = Key("cart", dict[str, int], default={})
 
-        session[QUOTE] = "To be"  # a type checker reports session["qoute"] and session[QUOTE] = 5
+        session[NAME] = "Ada"  # a type checker reports session["nmae"] and session[NAME] = 5
         session[CART]["tea"] = 1  # a changed default is stored
 
-    A key is its name: at run time `session["quote"]` is the same value, which is how templates read it. The type is
-    for type checkers. Reading an absent value of a key without a default raises `KeyError`.
+    A key is its name: at run time `session["name"]` is the same value, which is how templates read it. The type is
+    for type checkers. Declare a union twice: `Key[str | int]("id", str | int)`. Reading an absent value of a key
+    without a default raises `KeyError`.
     """
 
-    value_type: type[T]
+    value_type: type[T] | UnionType
     default_json: bytes | None  # None: the key has no default
 
-    def __new__(cls, name: str, value_type: type[T], *, default: T = NO_DEFAULT) -> "Key[T]":
+    def __new__(cls, name: str, value_type: type[T] | UnionType, *, default: T = NO_DEFAULT) -> "Key[T]":
         """Raises `InvalidValue` if the default is not JSON."""
         key = super().__new__(cls, name)
         key.value_type = value_type

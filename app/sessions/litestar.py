@@ -112,7 +112,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             yield
         self.sessions.events.listeners.remove(tell_listeners)
 
-    async def roll_back(self, error: Exception, scope: Scope) -> None:
+    async def roll_back(self, error: Exception, scope: Any) -> None:
         """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
         session = session_of(scope, self.sessions.name)
         if session is None and scope["type"] == ScopeType.HTTP and not is_exempt(scope):
@@ -167,7 +167,7 @@ def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
     session = scope.get("session")
-    if isinstance(session, Session) and session.name == sessions.name:  # another name is that of another layer
+    if isinstance(session, Session) and session.cookie_name == sessions.name:  # another name is that of another layer
         return session
     if (kept := session_of(scope, sessions.name)) is not None:
         return kept
@@ -184,6 +184,12 @@ class SessionConnection:
     def session(self) -> Session:
         """The same object as the parameter `session`."""
         return provide_session(self.scope)
+
+    @session.setter
+    def session(self, value: Session) -> None:
+        """Let `request.session |= {...}` work. Raises AttributeError for any other assignment."""
+        if value is not self.session:
+            raise AttributeError("request.session cannot be replaced. Write: request.set_session({...})")
 
     def set_session(self, value: Mapping[str, Any] | EmptyType) -> None:
         """Replace the content of the session; after `clear_session` it begins a new one. Raises `InvalidValue`."""

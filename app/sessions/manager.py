@@ -11,7 +11,7 @@ from .events import EndEvents
 from .owners import OwnerList
 from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
-from .store import OWNER_PREFIX, Store, StoreUnavailable
+from .store import OTHER_PREFIX, Store, StoreUnavailable
 
 MAX_CANDIDATES = 4  # cookies of the right name that are looked up for one request
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
@@ -120,9 +120,11 @@ class SessionManager:
         is alive, and whatever `Session.save` raises.
         """
         session = await self.find(session_id)
-        yield session
-        await session.commit()
-        session.read_only = "the block of sessions.edit has ended"
+        try:
+            yield session
+            await session.commit()
+        finally:
+            session.read_only = "the block of sessions.edit has ended"
 
     async def destroy(self, session_id: str) -> None:
         """End a session. Raises LookupError if none with this id is alive, or StoreUnavailable."""
@@ -148,7 +150,7 @@ class SessionManager:
         async with self._flushing:
             removed = 0
             while batch := await self._records().run(self.store.sweep, time.time(), SWEEP_BATCH):
-                sessions = [session_id for session_id in batch if not session_id.startswith(OWNER_PREFIX)]
+                sessions = [session_id for session_id in batch if not session_id.startswith(OTHER_PREFIX)]
                 removed += len(sessions)
                 on_progress(removed)
                 for session_id in sessions:

@@ -1,6 +1,6 @@
 """Sessions in the memory of one process: for tests and experiments. They end with the process."""
 
-from .store import OWNER_PREFIX
+from .store import OTHER_PREFIX
 
 
 class MemoryStore:
@@ -34,7 +34,7 @@ class MemoryStore:
         return expired
 
     async def count(self) -> int:
-        return sum(not session_id.startswith(OWNER_PREFIX) for session_id in self._records)
+        return sum(not session_id.startswith(OTHER_PREFIX) for session_id in self._records)
 
     async def close(self) -> None:
         """Keep the sessions: the same store may be used again."""

@@ -186,7 +186,7 @@ class SessionResponse:
         """Save what the response confirms. A status from 500, and an exception, drop what was changed before."""
         session = self.session
         if self.scope.get("session") is not session:
-            session_of(self.scope, session.name)
+            session_of(self.scope, session.cookie_name)
         error = sys.exception()
         if status >= 500 or error not in (None, self.error_outside, session.rolled_back_for):
             session.rollback(error)

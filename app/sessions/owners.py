@@ -21,7 +21,7 @@ import msgspec
 
 from .errors import SessionTooLarge
 from .records import MAX_RECORD_SIZE, NOT_STORED, Instant, Records, Stored, Values, digest, new_token
-from .store import OWNER_PREFIX, StoreUnavailable
+from .store import OTHER_PREFIX, StoreUnavailable
 
 RESERVED = NOT_STORED.record.encode()  # holds the id of a successor; its deadline is over, so it is not alive
 
@@ -54,7 +54,7 @@ class OwnerList:
     @property
     def id(self) -> str:
         """No token has this id. The user id is hashed, so that neither the store's keys nor the log show it."""
-        return f"{OWNER_PREFIX}{digest(self.owner)}"
+        return f"{OTHER_PREFIX}{digest('owner:' + self.owner)}"
 
     async def living(self) -> list[Stored]:
         """Return the sessions that are alive."""

@@ -28,7 +28,7 @@ class Session(SessionValues):
     that change different keys both keep their change.
     """
 
-    name: str
+    cookie_name: str  # not `name`: in templates, `session.name` is the value of that key
     _records: Records
     _events: EndEvents
 
@@ -175,7 +175,9 @@ class Session(SessionValues):
         finished += [(b"cache-control", b"no-store"), (b"vary", b"Cookie")]
         if self.cookie:
             value, max_age = self.cookie
-            finished.append((b"set-cookie", set_cookie(self.name, value, max_age, secure=scope["scheme"] == "https")))
+            finished.append(
+                (b"set-cookie", set_cookie(self.cookie_name, value, max_age, secure=scope["scheme"] == "https"))
+            )
         return finished
 
     # How it is done

@@ -37,9 +37,9 @@ DELETE FROM "{table}"
 WHERE id IN (SELECT id FROM "{table}" WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
 RETURNING id
 """
-# All rows without those whose id begins with OWNER_PREFIX. The index of the ids finds these, so that costs little.
+# All rows without those whose id begins with OTHER_PREFIX. The index of the ids finds these, so that costs little.
 COUNT = """
-SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'owner:' AND id < 'owner:g') FROM "{table}"
+SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'other:' AND id < 'other:g') FROM "{table}"
 """
 
 
@@ -128,11 +128,13 @@ class SQLiteStore:
         try:
             if self._database is None or not self._database.is_unchanged():
                 self._database = self._open(self._database)
+            result: tuple[list[Any], int] = [], 0
             for statement in statements:
                 cursor = self._database.connection.execute(statement.format(table=self._table), parameters)
+                result = cursor.fetchall(), cursor.rowcount
                 if cursor.rowcount:
                     break
-            return cursor.fetchall(), cursor.rowcount
+            return result
         except Locked:
             return None
         except (sqlite3.Error, OSError) as error:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
-OWNER_PREFIX = "owner:"  # of the id of a record that is no session: the list of an owner's sessions
+OTHER_PREFIX = "other:"  # of the id of a record that is not a session, such as the list of an owner's sessions
 TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has its answer within five seconds
 
 
@@ -23,9 +23,9 @@ class StoreUnavailable(Exception):
 class Store(Protocol):
     """Five operations on records, and two for operators.
 
-    `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters), or `OWNER_PREFIX` and a
-    SHA-256 in hex (70 characters). Records of the second kind are lists of sessions. All methods treat both kinds
-    alike, except that `count` counts only the first.
+    `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters), or `OTHER_PREFIX` and a
+    SHA-256 in hex (70 characters). Records of the second kind are not sessions. All methods treat both kinds alike,
+    except that `count` counts only the first.
 
     `deadline` and `now` are Unix times in seconds; a store keeps a deadline to the millisecond. A missing record is
     not an error. An expired record may be returned or not: the caller checks the deadline inside the record.
@@ -49,9 +49,11 @@ class Store(Protocol):
 
     async def load(self, session_id: str) -> bytes | None:
         """Return the record, exactly as it was stored, or None."""
+        ...
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         """Insert a record. Return False, and change nothing, if the id is taken."""
+        ...
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         """Put `new` in the place of `old` in one atomic step.
@@ -59,12 +61,14 @@ class Store(Protocol):
         Return False, and change nothing, if the store holds any other record under this id, or none. This condition
         keeps two concurrent saves from undoing each other, and an ended session from coming back.
         """
+        ...
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         """Remove the record, or with `old` only if it is still these bytes. Return True to the one caller who did it.
 
         Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
         """
+        ...
 
     async def sweep(self, now: float, limit: int) -> list[str]:
         """Remove at most `limit` records that expired by `now`, and return their ids.
@@ -72,15 +76,18 @@ class Store(Protocol):
         Several processes sweep at the same time. Each id is returned by one of them; none waits for another. A record
         whose deadline was moved meanwhile stays. A store that expires records by itself returns an empty list.
         """
+        ...
 
     async def count(self) -> int:
         """Return the number of sessions, including those that expired and were not swept yet.
 
-        Records whose id begins with `OWNER_PREFIX` are not counted.
+        Records whose id begins with `OTHER_PREFIX` are not counted.
         """
+        ...
 
     async def close(self) -> None:
         """Let go of files and connections. The next call may open them again."""
+        ...
 
 
 async def within_limit(call: Coroutine[Any, Any, T], seconds: float = TIMEOUT) -> T:

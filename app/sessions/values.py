@@ -151,10 +151,27 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     @overload
     def get(self, key: Key[T], /) -> T | None: ...
     @overload
-    def get(self, key: Key[T], /, default: D) -> T | D: ...
-    def get(self, key: Key[Any], /, default: Any = None) -> Any:
+    def get(self, key: Key[T], default: T, /) -> T: ...
+    @overload
+    def get(self, key: Key[T], default: D, /) -> T | D: ...
+    def get(self, key: Key[Any], default: Any = None, /) -> Any:
         """Return the value; without one, `default`; without that, the default of the key or None."""
         return default if default is not None and key not in self else super().get(key)
+
+    @overload
+    def pop(self, key: Key[T], /) -> T: ...
+    @overload
+    def pop(self, key: Key[T], default: T, /) -> T: ...
+    @overload
+    def pop(self, key: Key[T], default: D, /) -> T | D: ...
+    def pop(self, key: Key[Any], *default: Any) -> Any:
+        """Delete a value and return it; without one, return `default`, or the default of the key, or raise KeyError."""
+        return default[0] if default and key not in self else super().pop(key)
+
+    def setdefault(self, key: Key[T], default: T, /) -> T:  # type: ignore[override]
+        """Return the value, or the default of the key; without either, store `default` and return it."""
+        value: T = super().setdefault(key, default)
+        return value
 
     def __ior__(self, values: Mapping[Key[Any], Any]) -> Self:
         self.update(values)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Page, expect
 
-from tests.sessions.test_faults import locked
+from tests.quote.server import UPDATE
+from tests.sessions.helpers import locked
 from tests.skeleton.pages import State
 from tests.skeleton.sample import end_session_during_next_save, expect_status, save
-from tests.support import UPDATE, Server
+from tests.support import Server
 
 QUOTE = "We know what we are,\nbut know not what we may be."
 

@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.sessions.records import digest
 from tests.quote.pages import STATES, saved
+from tests.quote.server import QuoteServer
 from tests.skeleton.checks import SCHEMES, assert_light, findings
 from tests.skeleton.sample import expect_status, expect_text, save, token_in
 from tests.support import Server, wait_until
@@ -16,7 +17,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"), environment={"DESTROY_DELAY": "1"}).start()
+    server = QuoteServer(tmp_path_factory.mktemp("server"), environment={"DESTROY_DELAY": "1"}).start()
     yield server
     server.close()
     assert "Traceback" not in server.log, server.log

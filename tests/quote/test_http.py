@@ -5,7 +5,8 @@ import re
 import httpx
 import pytest
 
-from tests.support import BROWSER, HTMX, TEXT, UPDATE, Server, shown_quote
+from tests.quote.server import UPDATE, QuoteServer
+from tests.support import BROWSER, HTMX, TEXT, shown_text
 
 ROUTES = ["/", "/manage", "/session/quote", "/about"]
 
@@ -19,7 +20,7 @@ def test_the_quote_page_shows_the_default_text(client: httpx.Client) -> None:
     response = client.get("/")
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert shown_quote(response.text) == "initial quote"
+    assert shown_text(response.text) == "initial quote"
     assert 'name="quote"' in response.text
     assert ">Save</button>" in response.text
     assert '<a href="/manage">Manage Session</a>' in response.text
@@ -30,7 +31,7 @@ def test_put_of_text_stores_it_and_answers_with_what_was_stored(client: httpx.Cl
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert response.text == "Né un\njour"
-    assert shown_quote(client.get("/").text) == "Né un\njour"
+    assert shown_text(client.get("/").text) == "Né un\njour"
 
 
 def test_put_of_a_form_answers_with_a_fragment(client: httpx.Client) -> None:
@@ -38,13 +39,13 @@ def test_put_of_a_form_answers_with_a_fragment(client: httpx.Client) -> None:
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.text == "Saved"
-    assert shown_quote(client.get("/").text) == "from htmx"
+    assert shown_text(client.get("/").text) == "from htmx"
 
 
 def test_post_of_a_form_leads_back_to_the_page(client: httpx.Client) -> None:
     response = client.post(UPDATE, data={"quote": "without script"}, headers=BROWSER)
     assert (response.status_code, response.headers["location"]) == (303, "/")
-    assert shown_quote(client.get("/").text) == "without script"
+    assert shown_text(client.get("/").text) == "without script"
 
 
 @pytest.mark.parametrize("content", ["x" * 65_536, "é" * 32_768])
@@ -63,7 +64,7 @@ def test_the_manage_page_of_a_visitor_without_a_session_offers_no_destroy(client
     assert "Destroy" not in response.text.replace("Destroying session…", "")
 
 
-def test_the_manage_page_shows_the_session_to_its_owner(server: Server) -> None:
+def test_the_manage_page_shows_the_session_to_its_owner(server: QuoteServer) -> None:
     client = server.visitor("x")
     page = client.get("/manage").text
     assert ">Destroy</button>" in page
@@ -74,22 +75,22 @@ def test_the_manage_page_shows_the_session_to_its_owner(server: Server) -> None:
     assert client.cookies["session"] not in page
 
 
-def test_destroy_ends_the_session(server: Server) -> None:
+def test_destroy_ends_the_session(server: QuoteServer) -> None:
     client = server.visitor("x")
     response = client.post("/session/destroy")
     assert (response.status_code, response.text) == (200, "Session destroyed.")
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert "session" not in client.cookies
-    assert shown_quote(client.get("/").text) == "initial quote"
+    assert shown_text(client.get("/").text) == "initial quote"
 
 
-def test_destroy_answers_htmx_with_a_fragment(server: Server) -> None:
+def test_destroy_answers_htmx_with_a_fragment(server: QuoteServer) -> None:
     response = server.visitor("x").post("/session/destroy", headers=HTMX)
     assert (response.status_code, response.text) == (200, "<p>Done.</p>")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_destroy_sends_a_browser_back_to_the_page(server: Server) -> None:
+def test_destroy_sends_a_browser_back_to_the_page(server: QuoteServer) -> None:
     response = server.visitor("x").post("/session/destroy", headers=BROWSER)
     assert (response.status_code, response.headers["location"]) == (303, "/manage")
 
@@ -101,10 +102,10 @@ def test_destroy_without_a_session_succeeds_and_sets_no_cookie(client: httpx.Cli
     assert "set-cookie" not in response.headers
 
 
-def test_get_cannot_destroy(server: Server) -> None:
+def test_get_cannot_destroy(server: QuoteServer) -> None:
     client = server.visitor("still here")
     assert client.get("/session/destroy").status_code == 405
-    assert shown_quote(client.get("/").text) == "still here"
+    assert shown_text(client.get("/").text) == "still here"
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -130,7 +131,7 @@ def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client, method: str
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_only_the_about_page_may_be_kept_and_fetched_ahead(server: Server, path: str) -> None:
+def test_only_the_about_page_may_be_kept_and_fetched_ahead(server: QuoteServer, path: str) -> None:
     for client in (server.client(), server.visitor("mine")):
         page = client.get(path)
         ahead = client.get(path, headers=BROWSER | {"Sec-Purpose": "prefetch"})
@@ -143,7 +144,7 @@ def test_only_the_about_page_may_be_kept_and_fetched_ahead(server: Server, path:
             assert ahead.status_code == 503
 
 
-def test_the_saved_quote_is_sent_only_to_those_who_do_not_know_it(server: Server) -> None:
+def test_the_saved_quote_is_sent_only_to_those_who_do_not_know_it(server: QuoteServer) -> None:
     visitor = server.visitor("one")
     first = visitor.get("/session/quote")
     assert (first.status_code, first.text) == (200, "one")

@@ -19,9 +19,12 @@ import httpx
 import pytest
 
 from app.settings import PROJECT
-from tests.support import BROWSER, TEXT, UPDATE, Server, free_port, require, shown_quote, token_of, wait_until
+from tests.quote.server import UPDATE, QuoteServer
+from tests.support import BROWSER, TEXT, free_port, require, shown_text, token_of, wait_until
 
-StartServer = Callable[..., Server]
+StartServer = Callable[..., QuoteServer]
+
+pytestmark = pytest.mark.full
 
 GUIDE = (PROJECT / "docs/operating.md").read_text()
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -96,7 +99,7 @@ def test_an_incident_is_one_readable_line(start_server: StartServer, workers: in
     assert {visitor.get("/").status_code for _ in range(10)} == {503}
     server.database.rmdir()
     hidden.rename(server.database)
-    assert shown_quote(visitor.get("/").text) == "x"
+    assert shown_text(visitor.get("/").text) == "x"
     server.stop()
 
     lines = server.log.splitlines()
@@ -106,7 +109,7 @@ def test_an_incident_is_one_readable_line(start_server: StartServer, workers: in
     assert all(events), server.log
     told = [f"{event['level']} {event['logger']}: {event['event']}" for event in events if event]
     for incident in (
-        "ERROR app.sessions.manager: The session store fails",
+        "ERROR app.sessions.records: The session store fails",
         "WARNING app.sessions.manager: A cookie held no token of ours",
         "INFO app.hooks: Session ",
     ):
@@ -167,7 +170,7 @@ def test_the_unit_and_the_proxy_of_a_plain_server(tmp_path: Path, certificate: t
         saved = client.put(UPDATE, content="over TLS", headers=TEXT)
         assert re.match("__Host-session=.*; Secure", saved.headers["set-cookie"])
         assert saved.headers["strict-transport-security"] == "max-age=31536000"
-        assert shown_quote(client.get("/").text) == "over TLS"
+        assert shown_text(client.get("/").text) == "over TLS"
 
         old_browser = {"Accept": BROWSER["Accept"], "Origin": url}
         assert client.post(UPDATE, data={"quote": "a form"}, headers=old_browser).status_code == 303
@@ -268,7 +271,7 @@ def test_a_backup_made_while_saves_go_on_can_be_restored(start_server: StartServ
     shell(here("\n".join(restore)))
     server.start()
     for token, least, most in zip(tokens, before, after, strict=True):
-        assert least <= int(shown_quote(server.client(token).get("/").text)) <= most
+        assert least <= int(shown_text(server.client(token).get("/").text)) <= most
 
 
 def test_the_command_that_shrinks_the_file_does_so_while_the_app_runs(start_server: StartServer) -> None:
@@ -286,5 +289,5 @@ def test_the_command_that_shrinks_the_file_does_so_while_the_app_runs(start_serv
     shell(snippet("sh", "sqlite3").replace("/var/lib/app", str(server.folder)))
     assert server.database.stat().st_size < grown / 10
     assert visitor.put(UPDATE, content="saved", headers=TEXT).status_code == 200
-    assert shown_quote(visitor.get("/").text) == "saved"
+    assert shown_text(visitor.get("/").text) == "saved"
     assert "The session store fails" not in server.log

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.settings import PROJECT
-from tests.support import Server, require
+from tests.quote.server import QuoteServer
+from tests.support import require
 
 README = (PROJECT / "README.md").read_text()
 TOKEN = re.compile(r"(?<=session=)[\w-]{43}(?=;)")
@@ -36,7 +37,9 @@ def test_every_promise_of_the_readme_has_its_tests() -> None:
         assert any(name.startswith(prefix) for name in names), prefix
 
 
-def test_the_transcript_of_the_readme_is_what_curl_shows(start_server: Callable[..., Server], tmp_path: Path) -> None:
+def test_the_transcript_of_the_readme_is_what_curl_shows(
+    start_server: Callable[..., QuoteServer], tmp_path: Path
+) -> None:
     """Every command is run, in order, and has to print what stands below it; a token may be any token."""
     require("curl")
     server = start_server(store="memory://")
@@ -48,3 +51,10 @@ def test_the_transcript_of_the_readme_is_what_curl_shows(start_server: Callable[
         told += f"$ {command}\n{run.stdout.rstrip()}\n"
     assert TOKEN.sub("TOKEN", told.replace("\r", "")) == TOKEN.sub("TOKEN", transcript)
     assert transcript.count("\nset-cookie:") == 2
+
+
+def test_every_flag_of_the_procfile_is_explained_in_the_readme() -> None:
+    flags = re.findall(r"--[a-z-]+", (PROJECT / "Procfile").read_text())
+    assert len(flags) == 5
+    for flag in flags:
+        assert f"`{flag}" in README

@@ -23,8 +23,11 @@ from pathlib import Path
 import pytest
 
 from app.settings import PROJECT
+from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
-from tests.support import BROWSER, Server, token_of
+from tests.support import BROWSER, token_of
+
+pytestmark = pytest.mark.full
 
 RECIPES = re.split(r"^## ", (PROJECT / "docs/recipes.md").read_text(), flags=re.MULTILINE)[1:]
 VALUE, NEW_PAGE, LOGIN, LOGOUT, GUARD, REDIS, STORE = RECIPES
@@ -192,7 +195,8 @@ def test_what_the_recipes_leave_behind_is_in_good_order(finished_project: Path) 
 def test_all_recipes_together_in_real_processes(finished_project: Path, tmp_path: Path) -> None:
     """Two workers share the folder; the sessions outlive them; a folder that is gone is a store that fails."""
     folder = tmp_path / "sessions"
-    server = Server(tmp_path, f"folder:///{folder}", workers=2, options=("--app-dir", str(finished_project))).start()
+    options = ("--app-dir", str(finished_project))
+    server = QuoteServer(tmp_path, f"folder:///{folder}", workers=2, options=options).start()
     try:
         client = server.visitor("Mine.")
         planted = token_of(client)
@@ -227,7 +231,7 @@ def test_all_recipes_together_in_real_processes(finished_project: Path, tmp_path
 
 
 def test_redis(
-    project: Path, start_server: Callable[..., Server], redis_servers: tuple[RedisServer, RedisServer]
+    project: Path, start_server: Callable[..., QuoteServer], redis_servers: tuple[RedisServer, RedisServer]
 ) -> None:
     """Sessions outlive the app and Redis; the recipe's own test is content with this one."""
     redis, _ = redis_servers

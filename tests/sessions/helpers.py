@@ -1,8 +1,11 @@
 """What the tests of the session layer share."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -11,6 +14,7 @@ from litestar import Litestar
 from app.sessions import Key, SessionManager, StoreUnavailable
 from app.sessions.litestar import SessionPlugin
 from app.sessions.memory import MemoryStore
+from tests.support import BROWSER, END, HOME, TEXT, UPDATE, Server, shown_text
 
 JSON: type[Any] = object
 
@@ -61,7 +65,9 @@ class Site:
 @asynccontextmanager
 async def site(*handlers: Any, store: Any = "memory://", name: str = "session", **options: Any) -> AsyncIterator[Site]:
     plugin = SessionPlugin(store, name=name)
-    app = Litestar(handlers, plugins=[plugin, *options.pop("plugins", ())], openapi_config=None, **options)
+    # Without a configuration of its own, Litestar takes the log away from the tests.
+    options = {"openapi_config": None, "logging_config": None, **options}
+    app = Litestar(handlers, plugins=[plugin], **options)
     async with app.lifespan(), AsyncExitStack() as clients:
         yield Site(app, plugin.sessions, clients)
 
@@ -93,3 +99,46 @@ class CountingStore:
     def __getattr__(self, name: str) -> Any:
         self.calls.append(name)
         return getattr(self.store, name)
+
+
+@contextmanager
+def locked(database: Path, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """Hold the write lock of a database, as another process would."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as db:
+        db.execute(f"BEGIN {kind}")
+        yield
+        db.execute("ROLLBACK")
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def assert_the_contracts_answer(server: Server, visitor: httpx.Client, seconds: float = 5) -> None:
+    """503 for whoever needs the store, with the cookie kept and the text given back; the others are served at once."""
+    stranger = server.client()
+    for path in (HOME, "/sample/session"):
+        with answered_within(1):
+            assert stranger.get(path).status_code == 200
+    static = stranger.get(HOME).text.partition('href="/static/')[2].partition('"')[0]
+    with answered_within(1):
+        assert stranger.get(f"/static/{static}").status_code == 200
+    with answered_within(2):
+        assert stranger.get("/health").status_code == 503
+    attempts: list[Callable[[], httpx.Response]] = [
+        lambda: visitor.get(HOME, headers=BROWSER),
+        lambda: visitor.put(UPDATE, content="new", headers=TEXT),
+        lambda: visitor.post(END),
+        lambda: stranger.put(UPDATE, content="new", headers=TEXT),
+    ]
+    for respond in attempts:
+        with answered_within(seconds):
+            response = respond()
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) > 0
+        assert "set-cookie" not in response.headers
+    page = visitor.post(UPDATE, data={"text": "my words"}, headers=BROWSER)
+    assert (page.status_code, shown_text(page.text)) == (503, "my words")

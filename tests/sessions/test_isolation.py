@@ -17,7 +17,6 @@ from tests.sessions.hosts.servers import run_python
 
 APP = PROJECT / "app"
 LAYER = APP / "sessions"
-DEMO = "app.quote"
 
 
 def module_name(path: Path) -> str:
@@ -53,16 +52,16 @@ def rank(module: str) -> int:
     """Return how far up a module is: a module imports from its own part, and from those below."""
     if module == "app.main":
         return 3
-    if module == DEMO or module.startswith(f"{DEMO}."):
-        return 2
-    return 0 if module == "app.sessions" or module.startswith("app.sessions.") else 1
+    if module == "app" or not (APP / module.split(".")[1]).is_dir():
+        return 1
+    return 0 if module.split(".")[1] == "sessions" else 2  # a package with pages, such as the demo
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
     assert tuple(TopologicalSorter(graph()).static_order())  # raises CycleError, which names the circle
 
 
-def test_imports_go_one_way_from_main_to_demo_to_skeleton_to_session_layer() -> None:
+def test_imports_go_one_way_from_main_to_pages_to_skeleton_to_session_layer() -> None:
     for module, others in graph().items():
         for other in others:
             assert rank(other) <= rank(module), f"{module} imports {other}"
@@ -83,17 +82,31 @@ def test_the_layer_imports_nothing_around_it_and_never_its_own_package_by_name()
                 assert "app" not in [alias.name.partition(".")[0] for alias in node.names], path.name
 
 
-def test_one_module_of_the_layer_imports_each_third_party_package() -> None:
-    importers: dict[str, list[str]] = {}
+def test_one_part_of_the_layer_imports_each_third_party_package() -> None:
+    """The part is a module, or one with helpers that only it imports: `redis.py` and `redis_connection.py`."""
+    importers: dict[str, set[str]] = {}
     for path in LAYER.glob("*.py"):
         for package in third_party(path) - {"msgspec"}:
-            importers.setdefault(package, []).append(path.name)
-    assert importers["litestar"] == ["litestar.py"]
-    assert importers["click"] == ["commands.py"]
-    assert importers["jinja2"] == ["templates.py"]
-    assert importers["redis"] == ["redis.py"]
-    for package, modules in importers.items():
+            importers.setdefault(package, set()).add(path.stem)
+    for package, module in {"litestar": "litestar", "click": "commands", "jinja2": "templates"}.items():
+        assert importers[package] == {module}
+    parts = {package: {module.partition("_")[0] for module in modules} for package, modules in importers.items()}
+    assert (parts["redis"], parts["asyncpg"]) == ({"redis"}, {"postgres"})
+    for package, modules in parts.items():
         assert len(modules) == 1, f"{package} is imported by {modules}"
+
+
+def test_only_its_own_part_imports_a_helper_of_a_store() -> None:
+    for module, others in graph().items():
+        for other in others:
+            owner, _, helper = other.removeprefix("app.sessions.").partition("_")
+            if helper and owner in ("redis", "postgres", "sqlite"):
+                assert module.startswith(f"app.sessions.{owner}"), f"{module} imports {other}"
+
+
+def test_only_the_opening_of_a_url_imports_a_store() -> None:
+    stores = {f"app.sessions.{name}" for name in ("memory", "sqlite", "redis", "postgres")}
+    assert {module for module, others in graph().items() if others & stores} == {"app.sessions.urls"}
 
 
 def test_the_middleware_needs_the_standard_library_and_its_own_package() -> None:

@@ -120,7 +120,7 @@ async def test_rule_16_unknown_and_malformed_tokens_are_reported_hashed_and_not_
 
 
 async def test_rule_17_find(sessions: SessionManager) -> None:
-    token = await stored(sessions, quote="x")
+    token = await stored(sessions, text="x")
     found = await sessions.find(digest(token))
     assert found.id == digest(token)
     assert found.created_at == pytest.approx(time.time(), abs=5)
@@ -197,7 +197,7 @@ async def test_rule_17_from_the_shell(sessions: SessionManager, store_url: str) 
     if store_url == "memory://":
         assert shell(store_url, "count").stdout == "0\n"  # a process of its own, so a store of its own
         return
-    token = await stored(sessions, quote="secret")
+    token = await stored(sessions, text="secret")
     session_id = digest(token)
 
     async def run(*command: str) -> subprocess.CompletedProcess[str]:

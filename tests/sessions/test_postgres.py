@@ -18,10 +18,24 @@ from app.sessions.postgres import MAX_BATCH, READERS, WRITERS, PostgresStore
 from app.sessions.records import digest
 from app.settings import PROJECT
 from tests.postgres_server import USER, PgBouncer, PostgresServer
-from tests.sessions.helpers import QUOTE, stored, values_of
-from tests.sessions.test_redis import answered_within, assert_the_contracts_answer
+from tests.sessions.helpers import QUOTE, answered_within, assert_the_contracts_answer, stored, values_of
 from tests.store_contract import FAR, A, B, StoreContract, id_of
-from tests.support import FORM, TEXT, UPDATE, HeldRequest, Server, require, shown_quote, token_of, wait_until
+from tests.support import (
+    DEFAULT,
+    END,
+    FORM,
+    HOME,
+    TEXT,
+    UPDATE,
+    HeldRequest,
+    Server,
+    require,
+    shown_text,
+    token_of,
+    wait_until,
+)
+
+pytestmark = pytest.mark.full
 
 StartServer = Callable[..., Server]
 
@@ -104,7 +118,7 @@ def test_rule_12_a_server_that_is_down_when_the_app_starts(start_server: StartSe
     postgres.stop()
     server = start_server(store=postgres.url)
     stranger = server.client()
-    assert stranger.get("/").status_code == 200
+    assert stranger.get(HOME).status_code == 200
     with answered_within(1):
         assert stranger.put(UPDATE, content="x", headers=TEXT).status_code == 503
     postgres.start()
@@ -118,7 +132,7 @@ def test_rule_12_a_server_that_goes_away_and_comes_back(start_server: StartServe
     postgres.stop()
     assert_the_contracts_answer(server, visitor, seconds=1)
     postgres.start()
-    assert shown_quote(visitor.get("/").text) == "old"
+    assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
     assert "Traceback" not in server.log
@@ -132,7 +146,7 @@ def test_rule_12_a_server_that_hangs(start_server: StartServer, postgres: Postgr
         assert_the_contracts_answer(server, visitor)
         others = [server.client(token_of(visitor)) for _ in range(60)]
         with ThreadPoolExecutor(60) as pool, answered_within(6):
-            assert {answer.status_code for answer in pool.map(lambda other: other.get("/"), others)} == {503}
+            assert {answer.status_code for answer in pool.map(lambda other: other.get(HOME), others)} == {503}
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert "Traceback" not in server.log
     assert "exception" not in server.log.lower()
@@ -149,7 +163,7 @@ def test_rule_12_a_restart_between_two_requests_is_not_noticed(
     assert [visitor.put(UPDATE, content="new", headers=TEXT).status_code for visitor in visitors] == [200] * 5
     postgres.disconnect()
     time.sleep(0.1)
-    assert [shown_quote(visitor.get("/").text) for visitor in visitors] == ["new"] * 5
+    assert [shown_text(visitor.get(HOME).text) for visitor in visitors] == ["new"] * 5
     assert "The session store fails" not in server.log
 
 
@@ -234,10 +248,10 @@ def test_rule_12_a_server_without_free_connections(start_server: StartServer, po
         postgres.sql(f"ALTER ROLE {USER} CONNECTION LIMIT 0")
         postgres.disconnect()
         with answered_within(1):
-            assert clients[0].get("/").status_code == 503
+            assert clients[0].get(HOME).status_code == 503
     finally:
         postgres.sql(f"ALTER ROLE {USER} CONNECTION LIMIT -1")
-    assert shown_quote(clients[0].get("/").text) == "new"
+    assert shown_text(clients[0].get(HOME).text) == "new"
     assert "too many connections" in server.log
 
 
@@ -247,7 +261,7 @@ def test_rule_12_a_read_only_server(start_server: StartServer, postgres: Postgre
     try:
         postgres.sql("ALTER DATABASE app SET default_transaction_read_only = on")
         postgres.disconnect()
-        assert shown_quote(visitor.get("/").text) == "old"
+        assert shown_text(visitor.get(HOME).text) == "old"
         with answered_within(1):
             assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 503
     finally:
@@ -275,7 +289,7 @@ def test_rule_12_the_app_follows_a_failover(start_server: StartServer, end: str)
             with primary.paused():
                 replica.sql("SELECT pg_promote()")
                 wait_until(lambda: visitor.put(UPDATE, content="after", headers=TEXT).status_code == 200, 30)
-        assert shown_quote(visitor.get("/").text) == "after"
+        assert shown_text(visitor.get(HOME).text) == "after"
         assert "Traceback" not in server.log
     finally:
         replica.remove()
@@ -312,13 +326,13 @@ def test_rule_12_a_locked_table_delays_only_those_who_save(start_server: StartSe
         wait_until(lambda: postgres.waiting() == WRITERS)
         for _ in range(20):
             with answered_within(1):
-                assert shown_quote(visitor.get("/").text) == "old"
+                assert shown_text(visitor.get(HOME).text) == "old"
         assert {save.result().status_code for save in saves} == {503}
         # What nobody waits for any more does not keep a process of the server until the lock is gone.
         wait_until(lambda: postgres.waiting() == 0)
         assert postgres.connections() <= READERS + WRITERS
     assert visitor.put(UPDATE, content="newer", headers=TEXT).status_code == 200
-    assert shown_quote(visitor.get("/").text) == "newer"
+    assert shown_text(visitor.get(HOME).text) == "newer"
 
 
 def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer, postgres: PostgresServer) -> None:
@@ -357,7 +371,7 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
         else:
             server.start()
         for n, token in enumerate(tokens):
-            shown = shown_quote(server.client(token).get("/").text)
+            shown = shown_text(server.client(token).get(HOME).text)
             assert shown in {acknowledged[n], *tried[n]}
             acknowledged[n], tried[n] = shown, set()
 
@@ -407,9 +421,9 @@ def test_a_table_that_is_dropped_under_the_running_app(start_server: StartServer
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     postgres.sql("DROP TABLE sessions")
-    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert shown_text(visitor.get(HOME).text) == DEFAULT
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
-    assert shown_quote(visitor.get("/").text) == "new"
+    assert shown_text(visitor.get(HOME).text) == "new"
     assert "The session store fails" not in server.log
 
 
@@ -427,7 +441,7 @@ def test_rule_11_a_corrupt_record_is_no_session_and_is_replaced(
     visitor = server.visitor("old")
     old = token_of(visitor)
     postgres.sql(f"UPDATE sessions SET record = '\\x{record.hex()}'")  # noqa: S608
-    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert shown_text(visitor.get(HOME).text) == DEFAULT
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert token_of(visitor) != old
     assert postgres.sql("SELECT count(*) FROM sessions") == "1"
@@ -451,13 +465,13 @@ def test_rule_15_the_cost_in_statements(start_server: StartServer) -> None:
             return ["".join(found) for found in statements(respond)]
 
         visitor.put(UPDATE, content="warm", headers=TEXT)  # the connection for saves is there, and knows the statement
-        assert kinds(lambda: visitor.get("/")) == ["SELECT"]
-        assert kinds(lambda: stranger.get("/about")) == []
-        assert kinds(lambda: server.client().get("/")) == []
+        assert kinds(lambda: visitor.get(HOME)) == ["SELECT"]
+        assert kinds(lambda: stranger.get("/sample/public")) == []
+        assert kinds(lambda: server.client().get(HOME)) == []
         assert kinds(lambda: server.client().put(UPDATE, content="x", headers=TEXT)) == ["INSERT"]
         assert kinds(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == ["SELECT", "UPDATE"]
         assert kinds(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == ["SELECT"], "unchanged, so not written"
-        assert kinds(lambda: visitor.post("/session/destroy")) == ["SELECT", "DELETE"]
+        assert kinds(lambda: visitor.post(END)) == ["SELECT", "DELETE"]
     finally:
         postgres.remove()
 
@@ -514,10 +528,10 @@ async def test_another_isolation_level_makes_no_errors_of_a_lost_race(postgres: 
 
 def test_a_password_never_shows(start_server: StartServer, postgres: PostgresServer) -> None:
     wrong = start_server(store=postgres.url.replace("s3cret-word", "wr0ng-word"))
-    assert wrong.client().post(UPDATE, content=b"quote=x", headers=FORM).status_code == 503
+    assert wrong.client().post(UPDATE, content=b"text=x", headers=FORM).status_code == 503
     assert "password authentication failed" in wrong.log
     right = start_server(store=postgres.url.replace("postgresql://", "postgres://"))
-    assert shown_quote(right.visitor("x").get("/").text) == "x"
+    assert shown_text(right.visitor("x").get(HOME).text) == "x"
     for log in (wrong.log, right.log):
         assert "s3cret" not in log
         assert "wr0ng" not in log
@@ -525,11 +539,11 @@ def test_a_password_never_shows(start_server: StartServer, postgres: PostgresSer
 
 async def test_options_in_the_url_work(postgres: PostgresServer) -> None:
     postgres.sql(f"CREATE SCHEMA IF NOT EXISTS own AUTHORIZATION {USER}")
-    options = "application_name=quotes&search_path=own&synchronous_commit=off&sslmode=disable&options=-c%20work_mem=1MB"
+    options = "application_name=texts&search_path=own&synchronous_commit=off&sslmode=disable&options=-c%20work_mem=1MB"
     store = PostgresStore(f"{postgres.url}?{options}")
     await store.create(A, b"x", FAR)
     assert postgres.sql("SELECT count(*) FROM own.sessions") == "1"
-    assert "quotes" in postgres.sql("SELECT DISTINCT application_name FROM pg_stat_activity")
+    assert "texts" in postgres.sql("SELECT DISTINCT application_name FROM pg_stat_activity")
     await store.close()
     socket = PostgresStore(f"postgresql://{USER}@/app?host={postgres.folder}&port={postgres.port}")
     assert await socket.load(A) is None
@@ -577,7 +591,7 @@ def test_over_tls(start_server: StartServer, postgres_server: PostgresServer, tm
         postgres.options = ("-c", "ssl=on", "-c", f"ssl_cert_file={certificate}", "-c", f"ssl_key_file={key}")
         postgres.start()
         server = start_server(store=f"{postgres.url}?sslmode=verify-full&sslrootcert={trusted}")
-        assert shown_quote(server.visitor("encrypted").get("/").text) == "encrypted"
+        assert shown_text(server.visitor("encrypted").get(HOME).text) == "encrypted"
         assert "t" in postgres.sql("SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)").split()
         # A server without TLS is refused.
         plain = start_server(store=f"{postgres_server.url}?sslmode=verify-full&sslrootcert={trusted}")
@@ -640,7 +654,7 @@ def test_two_workers_through_pgbouncer(
 
     with ThreadPoolExecutor(8) as pool:
         assert set().union(*pool.map(write, tokens)) == {200}
-    assert {shown_quote(server.client(token).get("/").text) for token in tokens} == {"29"}
+    assert {shown_text(server.client(token).get(HOME).text) for token in tokens} == {"29"}
     assert "The session store fails" not in server.log
 
 
@@ -648,9 +662,9 @@ def test_sessions_roam_between_machines(start_server: StartServer, postgres: Pos
     one, other = start_server(store=postgres.url), start_server(store=postgres.url)
     visitor = one.visitor("from one")
     roaming = other.client(token_of(visitor))
-    assert shown_quote(roaming.get("/").text) == "from one"
+    assert shown_text(roaming.get(HOME).text) == "from one"
     held = HeldRequest(one, "PUT", UPDATE, b"too late", TEXT, token_of(visitor))
-    roaming.post("/session/destroy")
+    roaming.post(END)
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (409, None)
-    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert shown_text(visitor.get(HOME).text) == DEFAULT

@@ -9,21 +9,34 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import STORES, empty_store
-from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of
+from tests.stores import STORES, empty_store
+from tests.support import (
+    BROWSER,
+    DEFAULT,
+    END,
+    FORM,
+    HOME,
+    HTMX,
+    TEXT,
+    UPDATE,
+    HeldRequest,
+    Server,
+    shown_text,
+    token_of,
+)
 
-EXTRA = "tests.extra_app:app"
+APP = "tests.sessions.sample_app:app"
 
 
 def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed(server: Server) -> None:
     client = server.visitor("old")
     token = token_of(client)
     held = HeldRequest(server, "PUT", UPDATE, b"from the grave", TEXT, token)
-    assert client.post("/session/destroy").status_code == 200
+    assert client.post(END).status_code == 200
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (409, None)
     assert "session ended" in answer.text
-    assert shown_quote(server.client(token).get("/").text) == "initial quote"
+    assert shown_text(server.client(token).get(HOME).text) == DEFAULT
 
 
 @pytest.mark.parametrize(
@@ -32,13 +45,13 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed(server: 
 )
 def test_rule_6_a_form_that_was_under_way_keeps_its_text(server: Server, headers: dict[str, str], form: str) -> None:
     client = server.visitor("old")
-    held = HeldRequest(server, "POST", UPDATE, b"quote=my+words%0D%0Agoing+on", headers, token_of(client))
-    client.post("/session/destroy")
+    held = HeldRequest(server, "POST", UPDATE, b"text=my+words%0D%0Agoing+on", headers, token_of(client))
+    client.post(END)
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (409, None)
     assert form in answer.text
     if form == "<form":
-        assert shown_quote(answer.text) == "my words\ngoing on"
+        assert shown_text(answer.text) == "my words\ngoing on"
 
 
 def test_rule_5_a_put_that_was_under_way_when_the_same_key_was_written(server: Server) -> None:
@@ -46,17 +59,17 @@ def test_rule_5_a_put_that_was_under_way_when_the_same_key_was_written(server: S
     held = HeldRequest(server, "PUT", UPDATE, b"later", TEXT, token_of(client))
     client.put(UPDATE, content="sooner", headers=TEXT)
     assert held.finish().status == 200
-    assert shown_quote(client.get("/").text) == "later"
+    assert shown_text(client.get(HOME).text) == "later"
 
 
 def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
     start_server: Callable[..., Server],
 ) -> None:
-    server = start_server(environment={"DESTROY_DELAY": "1.5"})
+    server = start_server()
     client = server.visitor("old")
     old = token_of(client)
     started = time.monotonic()
-    with client.stream("POST", "/session/destroy") as destroying:
+    with client.stream("POST", f"{END}?delay=1.5") as destroying:
         head_after = time.monotonic() - started
         assert "Max-Age=0" in destroying.headers["set-cookie"]
         assert head_after < 1, "the deletion of the cookie is sent at once"
@@ -66,19 +79,19 @@ def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
         assert saved.status_code == 200
         new = token_of(second)
         assert time.monotonic() - started < 1.5, "all this happened during the destroy"
-        assert destroying.read() == b"Session destroyed."
+        assert destroying.read() == b"Session ended."
     assert time.monotonic() - started >= 1.5
     assert new != old
-    assert shown_quote(server.client(new).get("/").text) == "new"
+    assert shown_text(server.client(new).get(HOME).text) == "new"
 
 
-@pytest.fixture(params=[store for store in STORES if store != "memory"])
+@pytest.fixture(params=STORES[1:])  # all except memory, which no other process sees
 def two_processes(
     request: pytest.FixtureRequest, start_server: Callable[..., Server], tmp_path: Path
 ) -> tuple[Server, Server]:
     """Two processes on one store, whose sessions have any key one likes."""
     url = empty_store(request.param, request, tmp_path)
-    return start_server(store=url, app=EXTRA), start_server(store=url, app=EXTRA)
+    return start_server(store=url, app=APP), start_server(store=url, app=APP)
 
 
 def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes: tuple[Server, Server]) -> None:
@@ -87,7 +100,7 @@ def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes:
     held = HeldRequest(other, "PUT", "/keys/b", b"from the other", TEXT, token_of(client))
     assert client.put("/keys/a", content="from the one").status_code == 200
     assert held.finish().status == 200
-    assert client.get("/keys").json() == {"quote": "start", "a": "from the one", "b": "from the other"}
+    assert client.get("/keys").json() == {"text": "start", "a": "from the one", "b": "from the other"}
 
 
 def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_processes: tuple[Server, Server]) -> None:
@@ -100,7 +113,7 @@ def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_proc
     with ThreadPoolExecutor(12) as pool:
         assert set(pool.map(write, range(12))) == {200}
     shown = two_processes[0].client(token).get("/keys").json()
-    assert shown == {"quote": "start"} | {str(n): "9" for n in range(12)}
+    assert shown == {"text": "start"} | {str(n): "9" for n in range(12)}
 
 
 def test_rule_6_a_slow_request_that_only_reads_writes_nothing_back(two_processes: tuple[Server, Server]) -> None:
@@ -109,12 +122,12 @@ def test_rule_6_a_slow_request_that_only_reads_writes_nothing_back(two_processes
     held = HeldRequest(other, "POST", "/slow-read", b"xx", {}, token_of(client))
     client.put(UPDATE, content="new", headers=TEXT)
     answer = held.finish()
-    assert (answer.status, answer.text, answer.set_cookie) == (200, '{"quote":"old"}', None)
-    assert client.get("/keys").json() == {"quote": "new"}
+    assert (answer.status, answer.text, answer.set_cookie) == (200, '{"text":"old"}', None)
+    assert client.get("/keys").json() == {"text": "new"}
     held = HeldRequest(other, "POST", "/slow-read", b"xx", {}, token_of(client))
-    client.post("/session/destroy")
+    client.post(END)
     answer = held.finish()
-    assert (answer.status, answer.text, answer.set_cookie) == (200, '{"quote":"new"}', None)
+    assert (answer.status, answer.text, answer.set_cookie) == (200, '{"text":"new"}', None)
     assert client.get("/keys").json() == {}
 
 
@@ -122,7 +135,7 @@ def test_rule_8_two_destroys_at_once_leave_the_cookie_of_the_successor(two_proce
     one, other = two_processes
     client = one.visitor("old")
     held = HeldRequest(other, "POST", "/slow-destroy", b"xx", {}, token_of(client))
-    assert "set-cookie" in client.post("/session/destroy").headers
+    assert "set-cookie" in client.post(END).headers
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (200, None)
 
@@ -136,7 +149,7 @@ def test_rule_9_a_rotation_against_a_destroy_leaves_nothing_or_the_rotated(
         token = token_of(one.visitor("x"))
         with ThreadPoolExecutor(2) as pool:
             rotated = pool.submit(one.client(token).post, "/rotate")
-            destroyed = pool.submit(other.client(token).post, "/session/destroy")
+            destroyed = pool.submit(other.client(token).post, END)
         assert destroyed.result().status_code == 200
         assert one.client(token).get("/keys").json() == {}
         if "set-cookie" in destroyed.result().headers:
@@ -146,7 +159,7 @@ def test_rule_9_a_rotation_against_a_destroy_leaves_nothing_or_the_rotated(
             )
         else:
             assert rotated.result().status_code == 200
-            assert one.client(rotated.result().cookies["session"]).get("/keys").json() == {"quote": "x"}
+            assert one.client(rotated.result().cookies["session"]).get("/keys").json() == {"text": "x"}
 
 
 def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed_elsewhere(
@@ -155,7 +168,7 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed_elsewher
     one, other = two_processes
     client = one.visitor("old")
     held = HeldRequest(other, "PUT", "/keys/a", b"too late", TEXT, token_of(client))
-    client.post("/session/destroy")
+    client.post(END)
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (409, None)
 
@@ -170,7 +183,7 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_rotated(two_proces
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (409, None)
     assert other.client(old).get("/keys").json() == {}
-    assert client.get("/keys").json() == {"quote": "kept"}
+    assert client.get("/keys").json() == {"text": "kept"}
 
 
 def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:
@@ -179,13 +192,13 @@ def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:
     with ThreadPoolExecutor(24) as pool:
         readers = [server.client(token) for _ in range(24)]
         for n in range(30):
-            reads = [pool.submit(reader.get, "/") for reader in readers]
+            reads = [pool.submit(reader.get, HOME) for reader in readers]
             saved = client.put(UPDATE, content=f"round {n}", headers=TEXT)
             assert saved.status_code == 200
             for read in reads:
                 assert read.result().status_code == 200
                 assert "set-cookie" not in read.result().headers
-            assert shown_quote(client.get("/").text) == f"round {n}"
+            assert shown_text(client.get(HOME).text) == f"round {n}"
 
 
 def test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server: Server) -> None:
@@ -201,8 +214,8 @@ def test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server: Server)
     with ThreadPoolExecutor(40) as pool:
         answers = list(pool.map(write, range(40)))
     assert {answer.status_code for answer in answers} == {200}
-    assert shown_quote(client.get("/").text) in {f"writer {n}" for n in range(40)}
-    assert shown_quote(server.client(token).get("/").text) == shown_quote(client.get("/").text)
+    assert shown_text(client.get(HOME).text) in {f"writer {n}" for n in range(40)}
+    assert shown_text(server.client(token).get(HOME).text) == shown_text(client.get(HOME).text)
 
 
 def test_40_puts_at_once_over_two_workers_all_succeed(start_server: Callable[..., Server]) -> None:

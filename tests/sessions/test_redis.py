@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,22 +19,26 @@ from app.sessions.records import digest
 from app.sessions.redis import MAX_BATCH, RedisStore
 from app.sessions.redis_connection import MAX_CONNECTIONS
 from app.settings import PROJECT
-from tests.conftest import empty_store
 from tests.redis_servers import Proxy, RedisCluster, RedisServer, cluster_ports, start_cluster_of_one
-from tests.sessions.helpers import QUOTE, stored, values_of
+from tests.sessions.helpers import QUOTE, answered_within, assert_the_contracts_answer, stored, values_of
+from tests.stores import empty_store
 from tests.support import (
-    BROWSER,
+    DEFAULT,
+    END,
     FORM,
+    HOME,
     TEXT,
     UPDATE,
     HeldRequest,
     Server,
     free_port,
     require,
-    shown_quote,
+    shown_text,
     token_of,
     wait_until,
 )
+
+pytestmark = pytest.mark.full
 
 StartServer = Callable[..., Server]
 
@@ -47,45 +51,11 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-@contextmanager
-def answered_within(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
-def assert_the_contracts_answer(server: Server, visitor: httpx.Client, seconds: float = 5) -> None:
-    """503 for whoever needs the store, with the cookie kept and the text given back; the others are served at once."""
-    stranger = server.client()
-    for path in ("/", "/manage"):
-        with answered_within(1):
-            assert stranger.get(path).status_code == 200
-    static = stranger.get("/").text.partition('href="/static/')[2].partition('"')[0]
-    with answered_within(1):
-        assert stranger.get(f"/static/{static}").status_code == 200
-    with answered_within(2):
-        assert stranger.get("/health").status_code == 503
-    attempts: list[Callable[[], httpx.Response]] = [
-        lambda: visitor.get("/", headers=BROWSER),
-        lambda: visitor.put(UPDATE, content="new", headers=TEXT),
-        lambda: visitor.post("/session/destroy"),
-        lambda: stranger.put(UPDATE, content="new", headers=TEXT),
-    ]
-    for respond in attempts:
-        with answered_within(seconds):
-            response = respond()
-        assert response.status_code == 503
-        assert int(response.headers["retry-after"]) > 0
-        assert "set-cookie" not in response.headers
-    page = visitor.post(UPDATE, data={"quote": "my words"}, headers=BROWSER)
-    assert (page.status_code, shown_quote(page.text)) == (503, "my words")
-
-
 def test_rule_12_a_redis_that_is_down_when_the_app_starts(start_server: StartServer, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis")
     server = start_server(store=redis.url)
     stranger = server.client()
-    assert stranger.get("/").status_code == 200
+    assert stranger.get(HOME).status_code == 200
     with answered_within(1):
         assert stranger.put(UPDATE, content="x", headers=TEXT).status_code == 503
     redis.start()
@@ -101,7 +71,7 @@ def test_rule_12_a_redis_that_goes_away_and_comes_back(start_server: StartServer
     assert_the_contracts_answer(server, visitor, seconds=1)
     redis.start()
     redis.answers("SET", f"session:{digest(token_of(visitor))}", record)
-    assert shown_quote(visitor.get("/").text) == "old"
+    assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
     assert token_of(visitor) not in server.log
@@ -120,19 +90,19 @@ def test_rule_12_a_redis_that_hangs(start_server: StartServer, redis: RedisServe
         # Many who wait do not make each other wait longer.
         others = [server.client(token_of(visitor)) for _ in range(60)]
         with ThreadPoolExecutor(60) as pool, answered_within(6):
-            statuses = {response.status_code for response in pool.map(lambda client: client.get("/"), others)}
+            statuses = {response.status_code for response in pool.map(lambda client: client.get(HOME), others)}
         assert statuses == {503}
     finally:
         redis.process.send_signal(18)
-    wait_until(lambda: visitor.get("/").status_code == 200)
-    assert shown_quote(visitor.get("/").text) == "old"
+    wait_until(lambda: visitor.get(HOME).status_code == 200)
+    assert shown_text(visitor.get(HOME).text) == "old"
 
 
 def test_rule_12_an_address_that_accepts_and_never_answers(start_server: StartServer) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as silent:
         server = start_server(store=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         with answered_within(5):
-            assert server.client("A" * 43).get("/").status_code == 503
+            assert server.client("A" * 43).get(HOME).status_code == 503
 
 
 @pytest.mark.parametrize(
@@ -151,15 +121,15 @@ def test_rule_12_a_redis_that_refuses_writes(
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     assert redis.answers(*spoil.split()) == "OK"
-    assert shown_quote(visitor.get("/").text) == "old", "reading still works"
+    assert shown_text(visitor.get(HOME).text) == "old", "reading still works"
     with answered_within(2):
         assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 503
     stranger = server.client()
     refused = stranger.put(UPDATE, content="new", headers=TEXT)
     assert (refused.status_code, refused.headers.get("set-cookie")) == (503, None)
     if "maxmemory" not in spoil:  # a Redis that is full still deletes
-        assert visitor.post("/session/destroy").status_code == 503
-    assert shown_quote(visitor.get("/").text) == "old", "nothing was claimed and nothing was done"
+        assert visitor.post(END).status_code == 503
+    assert shown_text(visitor.get(HOME).text) == "old", "nothing was claimed and nothing was done"
     assert redis.answers(*restore.split()) == "OK"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert "Traceback" not in server.log
@@ -171,11 +141,11 @@ def test_rule_12_visitors_who_come_back_together_do_not_flood_redis(
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     redis.stop()
-    assert visitor.get("/").status_code == 503
+    assert visitor.get(HOME).status_code == 503
     redis.start()
     clients = [server.client(token_of(visitor)) for _ in range(100)]
     with ThreadPoolExecutor(100) as pool:
-        assert {r.status_code for r in pool.map(lambda client: client.get("/"), clients)} == {200}
+        assert {r.status_code for r in pool.map(lambda client: client.get(HOME), clients)} == {200}
     assert connections_of(redis) <= MAX_CONNECTIONS
 
 
@@ -255,7 +225,7 @@ def test_rule_11_garbage_in_redis_is_no_session_and_is_replaced(
         redis.answers("LPUSH", key, "x")
     else:
         redis.answers("SET", key, record)
-    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert shown_text(visitor.get(HOME).text) == DEFAULT
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert token_of(visitor) != old
     assert redis.answers("DBSIZE") == "1"
@@ -285,16 +255,16 @@ def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisSer
                 sent[inner] = sent.get(inner, 0) - sent["eval"]
         return {name: count for name, count in sent.items() if count}
 
-    assert commands(lambda: visitor.get("/")) == {"get": 1}
-    assert commands(lambda: visitor.get("/session/quote")) == {"get": 1}
-    assert commands(lambda: stranger.get("/")) == {}
-    assert commands(lambda: stranger.get("/about")) == {}
+    assert commands(lambda: visitor.get(HOME)) == {"get": 1}
+    assert commands(lambda: visitor.get("/sample/saved")) == {"get": 1}
+    assert commands(lambda: stranger.get(HOME)) == {}
+    assert commands(lambda: stranger.get("/sample/public")) == {}
     assert commands(lambda: stranger.put(UPDATE, content="x", headers=TEXT)) == {"set": 1}
     assert commands(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == {"get": 1, "eval": 1}
     assert commands(lambda: visitor.put(UPDATE, content="x", headers=TEXT)) == {"get": 1}, "unchanged, so not written"
-    static = stranger.get("/").text.partition('href="/static/')[2].partition('"')[0]
+    static = stranger.get(HOME).text.partition('href="/static/')[2].partition('"')[0]
     assert commands(lambda: visitor.get(f"/static/{static}")) == {}
-    assert commands(lambda: visitor.post("/session/destroy")) == {"get": 1, "del": 1}
+    assert commands(lambda: visitor.post(END)) == {"get": 1, "del": 1}
 
 
 @pytest.mark.parametrize("what", ["save", "rotate", "destroy"])
@@ -458,14 +428,14 @@ def test_sessions_roam_between_machines(two_machines: tuple[Server, Server]) -> 
     one, other = two_machines
     visitor = one.visitor("from one")
     roaming = other.client(token_of(visitor))
-    assert shown_quote(roaming.get("/").text) == "from one"
+    assert shown_text(roaming.get(HOME).text) == "from one"
     roaming.put(UPDATE, content="from the other", headers=TEXT)
-    assert shown_quote(visitor.get("/").text) == "from the other"
+    assert shown_text(visitor.get(HOME).text) == "from the other"
     held = HeldRequest(one, "PUT", UPDATE, b"too late", TEXT, token_of(visitor))
-    roaming.post("/session/destroy")
+    roaming.post(END)
     answer = held.finish()
     assert (answer.status, answer.set_cookie) == (409, None)
-    assert shown_quote(visitor.get("/").text) == "initial quote"
+    assert shown_text(visitor.get(HOME).text) == DEFAULT
 
 
 def test_two_machines_lose_no_update(two_machines: tuple[Server, Server]) -> None:
@@ -479,7 +449,7 @@ def test_two_machines_lose_no_update(two_machines: tuple[Server, Server]) -> Non
     with ThreadPoolExecutor(2) as pool:
         statuses = list(pool.map(write, range(2)))
     assert statuses == [[200] * 50] * 2
-    assert shown_quote(two_machines[0].client(token).get("/").text) in ("0.49", "1.49")
+    assert shown_text(two_machines[0].client(token).get(HOME).text) in ("0.49", "1.49")
 
 
 @pytest.mark.parametrize("ends", ["dies", "hangs"])
@@ -498,7 +468,7 @@ def test_rule_12_the_app_recovers_by_itself_when_a_primary_of_the_cluster(
         def load() -> set[int]:
             client, statuses = server.client(token_of(visitor)), set()
             while not stop.is_set():
-                statuses.add(client.get("/").status_code)
+                statuses.add(client.get(HOME).status_code)
             return statuses
 
         with ThreadPoolExecutor(4) as pool:
@@ -514,7 +484,7 @@ def test_rule_12_the_app_recovers_by_itself_when_a_primary_of_the_cluster(
             finally:
                 stop.set()
         assert set().union(*(done.result() for done in loads)) <= {200, 503}
-        assert shown_quote(visitor.get("/").text) == "after"
+        assert shown_text(visitor.get(HOME).text) == "after"
         assert "Traceback" not in server.log
     finally:
         if ends == "hangs" and primary and primary.process:
@@ -525,15 +495,15 @@ def test_rule_12_the_app_recovers_by_itself_when_a_primary_of_the_cluster(
 @pytest.mark.parametrize("url", ["valkey://127.0.0.1:{}/0", "redis://127.0.0.1:{}"])
 def test_other_spellings_of_the_address(start_server: StartServer, redis: RedisServer, url: str) -> None:
     server = start_server(store=url.format(redis.port))
-    assert shown_quote(server.visitor("x").get("/").text) == "x"
+    assert shown_text(server.visitor("x").get(HOME).text) == "x"
 
 
 def test_a_password_never_shows(start_server: StartServer, redis: RedisServer) -> None:
     assert redis.answers("CONFIG", "SET", "requirepass", "s3cret") == "OK"
     server = start_server(store=f"redis://:s3cret@127.0.0.1:{redis.port}/0")
-    assert shown_quote(server.visitor("x").get("/").text) == "x"
+    assert shown_text(server.visitor("x").get(HOME).text) == "x"
     wrong = start_server(store=f"redis://:wr0ng@127.0.0.1:{redis.port}/0")
-    assert wrong.client().post(UPDATE, content=b"quote=x", headers=FORM).status_code == 503
+    assert wrong.client().post(UPDATE, content=b"text=x", headers=FORM).status_code == 503
     for log in (server.log, wrong.log):
         assert "s3cret" not in log
         assert "wr0ng" not in log
@@ -592,7 +562,7 @@ def test_redis_over_tls(start_server: StartServer, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis", (*options, "--tls-auth-clients", "no")).start()
     try:
         server = start_server(store=f"rediss://localhost:{tls_port}/0?ssl_ca_certs={certificate}")
-        assert shown_quote(server.visitor("encrypted").get("/").text) == "encrypted"
+        assert shown_text(server.visitor("encrypted").get(HOME).text) == "encrypted"
         suspicious = start_server(store=f"rediss://localhost:{tls_port}/0")
         assert suspicious.client().put(UPDATE, content="x", headers=TEXT).status_code == 503, "an unknown certificate"
     finally:

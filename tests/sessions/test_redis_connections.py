@@ -22,6 +22,8 @@ from app.sessions.store import TIMEOUT
 from tests.redis_servers import Proxy, RedisServer, start_cluster_of_one
 from tests.support import free_port, require
 
+pytestmark = pytest.mark.full
+
 FAR = 4e9
 IDS = [digest(str(number)) for number in range(20)]
 

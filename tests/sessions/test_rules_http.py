@@ -10,14 +10,14 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.support import BROWSER, FORM, HTMX, TEXT, UPDATE, Server, shown_quote, token_of
+from tests.support import BROWSER, DEFAULT, END, FORM, HOME, HTMX, TEXT, UPDATE, Server, shown_text, token_of
 
 UNKNOWN = "A" * 43
 
 
 def test_rule_1_reading_creates_no_session(server: Server, client: httpx.Client) -> None:
     rows = server.rows() if server.store.startswith("sqlite") else 0
-    for path in ("/", "/session/quote", "/manage", "/about", "/health", "/nope"):
+    for path in (HOME, "/sample/saved", "/sample/session", "/sample/public", "/health", "/nope"):
         for method in ("GET", "HEAD", "OPTIONS"):
             assert "set-cookie" not in client.request(method, path).headers
     if server.store.startswith("sqlite"):
@@ -27,16 +27,16 @@ def test_rule_1_reading_creates_no_session(server: Server, client: httpx.Client)
 def test_rule_1_only_the_response_that_creates_a_session_sets_a_cookie(client: httpx.Client) -> None:
     assert "set-cookie" in client.put(UPDATE, content="a", headers=TEXT).headers
     assert "set-cookie" not in client.put(UPDATE, content="b", headers=TEXT).headers
-    assert "set-cookie" not in client.get("/").headers
+    assert "set-cookie" not in client.get(HOME).headers
     assert "set-cookie" not in client.get("/nope").headers
-    assert "set-cookie" in client.post("/session/destroy").headers
-    assert "set-cookie" not in client.post("/session/destroy").headers
+    assert "set-cookie" in client.post(END).headers
+    assert "set-cookie" not in client.post(END).headers
 
 
 def test_rule_2_no_token_in_the_store_in_a_page_or_in_the_log(server: Server) -> None:
     client = server.visitor("x")
     token = token_of(client)
-    for path in ("/", "/manage", "/nope"):
+    for path in (HOME, "/sample/session", "/nope"):
         assert token not in client.get(path).text
     assert token not in server.log
     if server.store.startswith("sqlite"):
@@ -68,11 +68,11 @@ MALFORMED = [
 @pytest.mark.parametrize("value", MALFORMED)
 def test_rule_3_unknown_and_malformed_cookies_mean_no_session(client: httpx.Client, value: str) -> None:
     headers = {b"Cookie": f"session={value}".encode("latin-1")}
-    response = client.get("/", headers=headers)
+    response = client.get(HOME, headers=headers)
     assert response.status_code == 200
-    assert shown_quote(response.text) == "initial quote"
+    assert shown_text(response.text) == DEFAULT
     assert "set-cookie" not in response.headers
-    response = client.post("/session/destroy", headers=headers)
+    response = client.post(END, headers=headers)
     assert response.status_code == 200
     assert "set-cookie" not in response.headers, "it may be that of a successor"
     response = client.put(UPDATE, content="a", headers=headers | {b"Content-Type": b"text/plain"})
@@ -87,7 +87,7 @@ def test_rule_3_garbage_and_duplicates_beside_the_cookie_do_no_harm(server: Serv
     client = server.visitor("mine")
     mine = f"session={client.cookies['session']}"
     client.cookies.clear()
-    assert shown_quote(client.get("/", headers={"Cookie": cookies.replace("{}", mine)}).text) == "mine"
+    assert shown_text(client.get(HOME, headers={"Cookie": cookies.replace("{}", mine)}).text) == "mine"
 
 
 def test_rule_3_a_crlf_in_a_cookie_injects_nothing(server: Server) -> None:
@@ -105,12 +105,12 @@ def test_rule_7_the_save_happens_before_the_response(server: Server) -> None:
     with client.stream("PUT", UPDATE, content="second", headers=TEXT) as response:
         assert response.status_code == 200
         # The body of the answer has not been read yet.
-        assert shown_quote(server.client(token_of(client)).get("/").text) == "second"
+        assert shown_text(server.client(token_of(client)).get(HOME).text) == "second"
 
 
 def test_rule_8_the_cookie_is_deleted_with_the_attributes_it_was_set_with(client: httpx.Client) -> None:
     created = client.put(UPDATE, content="a", headers=TEXT).headers["set-cookie"]
-    deleted = client.post("/session/destroy").headers["set-cookie"]
+    deleted = client.post(END).headers["set-cookie"]
 
     def attributes(header: str) -> set[str]:
         return {
@@ -124,8 +124,8 @@ def test_rule_8_the_cookie_is_deleted_with_the_attributes_it_was_set_with(client
 def test_rule_8_a_destroyed_token_is_dead(server: Server) -> None:
     client = server.visitor("secret")
     token = token_of(client)
-    client.post("/session/destroy")
-    assert shown_quote(server.client(token).get("/").text) == "initial quote"
+    client.post(END)
+    assert shown_text(server.client(token).get(HOME).text) == DEFAULT
 
 
 def test_rule_13_the_cookie_on_http(client: httpx.Client) -> None:
@@ -142,20 +142,20 @@ def test_rule_13_the_cookie_on_https(client: httpx.Client) -> None:
     )
     value = re.findall(r"=([\w-]{43});", header)[0]
     secure = https | {"Cookie": f"__Host-session={value}"}
-    assert shown_quote(client.get("/", headers=secure).text) == "a"
-    assert shown_quote(client.get("/", headers=https | {"Cookie": f"session={value}"}).text) == "initial quote"
-    deleted = client.post("/session/destroy", headers=secure).headers["set-cookie"]
+    assert shown_text(client.get(HOME, headers=secure).text) == "a"
+    assert shown_text(client.get(HOME, headers=https | {"Cookie": f"session={value}"}).text) == DEFAULT
+    deleted = client.post(END, headers=secure).headers["set-cookie"]
     assert re.fullmatch(r'__Host-session="";.*Max-Age=0;.*Secure', deleted)
 
 
 def test_rule_13_a_proxy_that_is_not_trusted_is_reported_once(start_server: Callable[..., Server]) -> None:
     server = start_server(store="memory://", environment={"FORWARDED_ALLOW_IPS": "10.0.0.1"})
     for _ in range(3):
-        assert server.client().get("/", headers={"X-Forwarded-Proto": "https"}).status_code == 200
+        assert server.client().get(HOME, headers={"X-Forwarded-Proto": "https"}).status_code == 200
     assert server.log.count("FORWARDED_ALLOW_IPS") == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/manage"])
+@pytest.mark.parametrize("path", [HOME, "/sample/session"])
 @pytest.mark.parametrize("with_session", [True, False])
 def test_rule_14_what_depends_on_the_session_is_kept_out_of_caches(
     server: Server, path: str, with_session: bool
@@ -170,9 +170,9 @@ def test_rule_14_what_depends_on_the_session_is_kept_out_of_caches(
 def test_rule_14_answers_to_writes_are_kept_out_of_caches_too(client: httpx.Client) -> None:
     for response in (
         client.put(UPDATE, content="a", headers=TEXT),
-        client.put(UPDATE, data={"quote": "a"}, headers=HTMX),
-        client.post(UPDATE, data={"quote": "a"}, headers=BROWSER),
-        client.post("/session/destroy"),
+        client.put(UPDATE, data={"text": "a"}, headers=HTMX),
+        client.post(UPDATE, data={"text": "a"}, headers=BROWSER),
+        client.post(END),
         client.put(UPDATE, content=b"\xff", headers=TEXT),
     ):
         assert response.headers["cache-control"] == "no-store"
@@ -184,7 +184,7 @@ def test_rule_10_an_expired_session_is_not_served(start_server: Callable[..., Se
     token = token_of(server.visitor("short-lived"))
     time.sleep(1.1)
     late = server.client(token)
-    assert shown_quote(late.get("/").text) == "initial quote"
+    assert shown_text(late.get(HOME).text) == DEFAULT
     assert late.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert token_of(late) != token
 
@@ -193,4 +193,4 @@ def test_a_response_of_400_or_above_that_refused_the_body_saves_nothing(server: 
     client = server.visitor("kept")
     for content, headers in [(b"\xff", TEXT), (b"a\0b", TEXT), (b"x" * 65_537, TEXT), (b"nothing=1", FORM)]:
         assert client.put(UPDATE, content=content, headers=headers).status_code in (400, 413)
-    assert shown_quote(client.get("/").text) == "kept"
+    assert shown_text(client.get(HOME).text) == "kept"

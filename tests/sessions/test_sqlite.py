@@ -19,7 +19,7 @@ import pytest
 from app.sessions import StoreUnavailable
 from app.sessions.sqlite import SQLiteStore
 from app.settings import PROJECT
-from tests.support import TEXT, UPDATE, Server, require, shown_quote, token_of
+from tests.support import DEFAULT, HOME, TEXT, UPDATE, Server, require, shown_text, token_of
 
 StartServer = Callable[..., Server]
 FAR = 4_000_000_000.0  # an instant in the year 2096
@@ -214,7 +214,7 @@ def ask_each_worker(server: Server, token: str, times: int = 24) -> list[httpx.R
     answers = []
     for _ in range(times):
         with server.client(token) as client:
-            answers.append(client.get("/"))
+            answers.append(client.get(HOME))
     return answers
 
 
@@ -237,12 +237,12 @@ def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
     moved = tmp_path / "moved"
     server.database.rename(moved)
     backup.rename(server.database)
-    assert {shown_quote(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"kept"}
-    assert {shown_quote(answer.text) for answer in ask_each_worker(server, token_of(ended))} == {"initial quote"}
+    assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"kept"}
+    assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(ended))} == {DEFAULT}
     for n in range(10):
         with server.client(token_of(kept)) as client:
             assert client.put(UPDATE, content=f"new {n}", headers=TEXT).status_code == 200
-    assert {shown_quote(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"new 9"}
+    assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"new 9"}
     assert "was deleted, moved or replaced while the app runs" in server.log
     assert "The session store fails" not in server.log
     server.stop()
@@ -278,12 +278,12 @@ def test_a_file_that_is_deleted_ends_all_sessions(start_server: StartServer, wor
     for suffix in suffixes:
         Path(f"{server.database}{suffix}").unlink()
     answers = ask_each_worker(server, token_of(visitor))
-    assert {(answer.status_code, shown_quote(answer.text)) for answer in answers} == {(200, "initial quote")}
+    assert {(answer.status_code, shown_text(answer.text)) for answer in answers} == {(200, DEFAULT)}
     new = server.visitor("new")
-    assert {shown_quote(answer.text) for answer in ask_each_worker(server, token_of(new))} == {"new"}
+    assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(new))} == {"new"}
     server.stop(9)
     server.start()
-    assert shown_quote(server.client(token_of(new)).get("/").text) == "new"
+    assert shown_text(server.client(token_of(new)).get(HOME).text) == "new"
     server.stop()
     assert integrity(server.database) == "ok"
     assert server.rows() == 1
@@ -298,12 +298,12 @@ def test_no_save_is_lost_if_a_file_beside_the_database_is_deleted(
     fill(server, 40, "before")
     visitor = server.visitor("before")
     Path(f"{server.database}{suffix}").unlink()
-    assert {shown_quote(answer.text) for answer in ask_each_worker(server, token_of(visitor))} == {"before"}
+    assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(visitor))} == {"before"}
     fill(server, 10, "after")
     assert server.database.stat().st_mode & 0o777 == 0o600
     server.stop(9)
     server.start()
-    assert shown_quote(server.client(token_of(visitor)).get("/").text) == "before"
+    assert shown_text(server.client(token_of(visitor)).get(HOME).text) == "before"
     server.stop()
     assert integrity(server.database) == "ok"
     assert server.rows() == 51
@@ -356,7 +356,7 @@ def test_a_backup_that_sqlite_restores_into_the_running_app_is_served(
     with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(server.database)) as target:
         source.backup(target)
         target.execute("PRAGMA wal_checkpoint")
-    assert {shown_quote(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"kept"}
+    assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"kept"}
     fill(server, 5, "new")
     server.stop()
     assert integrity(server.database) == "ok"

@@ -9,25 +9,21 @@ import httpx
 from playwright.sync_api import Page, Route, expect
 
 from app.sessions.records import digest
-from tests.support import TEXT, HeldRequest, Server
-
-APP = "tests.skeleton.sample_app:app"
-HOME = "/sample"
-UPDATE = "/sample/text"
-END = "/sample/end"
-DEFAULT = "initial text"
+from tests.support import DEFAULT as DEFAULT
+from tests.support import END as END
+from tests.support import HOME as HOME
+from tests.support import SAMPLE_APP, HeldRequest, Server
+from tests.support import UPDATE as UPDATE
 
 
 def sample_server(folder: Path, **options: Any) -> Server:
     """Return a server of the sample app, not started yet."""
-    return Server(folder, **{"app": APP, **options})
+    return Server(folder, **{"app": SAMPLE_APP, **options})
 
 
 def visitor(server: Server, text: str) -> httpx.Client:
     """Return a client that has a session with this text."""
-    client = server.client()
-    assert client.put(UPDATE, content=text.encode(), headers=TEXT).status_code == 200
-    return client
+    return server.visitor(text)
 
 
 def save(page: Page, text: str, button: str = "Save") -> None:

@@ -18,9 +18,9 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Stream, Template
 
 from app.error_pages import error_pages
-from app.errors import wants_fragment
+from app.errors import wants_fragment, wants_page
 from app.forms import Field, read_form, read_text
-from app.main import create_app
+from app.main import configure_logging, create_app
 from app.sessions import Key, Session, SessionEnded, SessionTooLarge, StoreUnavailable
 from app.settings import Settings
 
@@ -40,7 +40,8 @@ AnyRequest = Request[Any, Any, Any]
 
 
 @route("/", http_method=PAGE)
-async def text_page(session: NamedDependency[Session]) -> Template:
+async def text_page(session: NamedDependency[Session], seconds: FromQuery[int] = 0) -> Template:
+    await asyncio.sleep(seconds)
     return Template("sample/text.html", context={"text": session[TEXT]})
 
 
@@ -70,16 +71,17 @@ async def session_page(session: NamedDependency[Session]) -> Template:
 
 
 @post("/end", status_code=200)
-async def end_session(request: AnyRequest, session: NamedDependency[Session]) -> Response[Any]:
+async def end_session(
+    request: AnyRequest, session: NamedDependency[Session], delay: FromQuery[float] = 0
+) -> Response[Any]:
+    """End the session at once, and be slow to say so to a page. Other clients may ask for that with `?delay=1`."""
     await session.destroy()
-    if not wants_fragment(request):
+    if wants_fragment(request):
+        headers = {"HX-Trigger": "session-ended"}
+        return Stream(slowly("<p>Done.</p>", END_DELAY), media_type=MediaType.HTML, headers=headers)
+    if wants_page(request):
         return Redirect("/sample/session", status_code=303)
-
-    async def slowly() -> AsyncIterator[str]:
-        await asyncio.sleep(END_DELAY)
-        yield "<p>Done.</p>"
-
-    return Stream(slowly(), media_type=MediaType.HTML, headers={"HX-Trigger": "session-ended"})
+    return Stream(slowly("Session ended.", delay), media_type=MediaType.TEXT)
 
 
 @route("/public", http_method=PAGE, opt={"no_session": True})
@@ -121,8 +123,9 @@ async def extra_js() -> str:
 
 
 @get("/links", opt={"no_session": True})
-async def links_page() -> Template:
+async def links_page(seconds: FromQuery[int] = 0) -> Template:
     """Links and forms that lead to what is not a page, and elements without any error place."""
+    await asyncio.sleep(seconds)
     return Template("sample/links.html")
 
 
@@ -185,6 +188,11 @@ async def forbidden(request: AnyRequest, session: NamedDependency[Session]) -> N
     raise PermissionDeniedException
 
 
+async def slowly(text: str, seconds: float) -> AsyncIterator[str]:
+    await asyncio.sleep(seconds)
+    yield text
+
+
 def saved(request: AnyRequest, text: str) -> Response[str | None]:
     etag = f'W/"{hashlib.sha256(text.encode()).hexdigest()}"'
     if request.headers.get("if-none-match") == etag:
@@ -228,6 +236,7 @@ def create_sample_app() -> Litestar:
     engine = app.template_engine.engine
     assert engine.loader
     engine.loader = ChoiceLoader([engine.loader, FileSystemLoader(Path(__file__).parent / "templates")])
+    configure_logging()  # again, since Litestar has changed it for this app
     return app
 
 

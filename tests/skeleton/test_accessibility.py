@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.sessions.test_faults import locked
+from tests.sessions.helpers import locked
 from tests.skeleton.checks import SCHEMES, findings
 from tests.skeleton.pages import STATES
 from tests.skeleton.sample import (

@@ -8,7 +8,7 @@ import pytest
 
 from tests.skeleton import sample
 from tests.skeleton.sample import HOME, UPDATE
-from tests.support import BROWSER, FORM, HTMX, TEXT, HeldRequest, Server, shown_quote, token_of
+from tests.support import BROWSER, FORM, HTMX, TEXT, HeldRequest, Server, shown_text, token_of
 
 LIMIT = 65_536
 
@@ -18,7 +18,7 @@ def visitor(server: Server) -> Iterator[httpx.Client]:
     """A visitor whose text must still be there after the test."""
     client = sample.visitor(server, "untouched")
     yield client
-    assert shown_quote(client.get(HOME).text) == "untouched"
+    assert shown_text(client.get(HOME).text) == "untouched"
 
 
 def requests_with(client: httpx.Client, content: bytes, headers: dict[str, str]) -> list[httpx.Response]:
@@ -85,7 +85,7 @@ def test_a_text_of_65536_bytes_passes(client: httpx.Client, text: str, way: str)
     else:
         response = client.post(UPDATE, data={"text": text.replace("\n", "\r\n")}, headers=BROWSER)
     assert response.status_code in (200, 303), response.text
-    assert shown_quote(client.get(HOME).text) == text
+    assert shown_text(client.get(HOME).text) == text
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app.sessions.records import digest
-from tests.sessions.test_faults import locked
+from tests.sessions.helpers import locked
 from tests.skeleton.sample import (
     HOME,
     end_session_during_next_save,

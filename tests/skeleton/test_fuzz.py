@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzzer import Fuzzer, routes_of
 from tests.skeleton.sample import sample_server
 from tests.skeleton.sample_app import app
 from tests.support import Server
+
+pytestmark = pytest.mark.full
 
 REQUESTS = 4_000
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.settings import PROJECT
-from tests.support import TEXT, UPDATE, HeldRequest, Server, shown_quote, token_of, wait_until
+from tests.support import DEFAULT, END, HOME, TEXT, UPDATE, HeldRequest, Server, shown_text, token_of, wait_until
 
 StartServer = Callable[..., Server]
 
@@ -25,9 +25,9 @@ def workers_of(server: Server) -> set[str]:
     return set(re.findall(r"INFO \[(\d+)\] uvicorn.error: Application startup complete", server.log))
 
 
-def start_with_all_workers(start_server: StartServer, workers: int, delay: str = "0") -> Server:
+def start_with_all_workers(start_server: StartServer, workers: int) -> Server:
     patience = ("--timeout-worker-healthcheck", "30")  # for machines that are busy with other tests
-    server = start_server(workers=workers, options=FLAGS + patience, environment={"DESTROY_DELAY": delay})
+    server = start_server(workers=workers, options=FLAGS + patience)
     wait_until(lambda: len(workers_of(server)) == workers)
     return server
 
@@ -38,8 +38,8 @@ def wait_until_each_worker_has_answered(server: Server) -> None:
     client = server.client()
 
     def all_have() -> bool:
-        client.get("/", headers={"Connection": "close"})  # the next one may go to another worker
-        answered = re.findall(r"\[(\d+)\] uvicorn.access: .*GET / ", server.log[so_far:])
+        client.get(HOME, headers={"Connection": "close"})  # the next one may go to another worker
+        answered = re.findall(r"\[(\d+)\] uvicorn.access: .*GET /sample ", server.log[so_far:])
         return set(answered) == workers_of(server)
 
     wait_until(all_have)
@@ -50,15 +50,15 @@ def wait_until_each_worker_has_answered(server: Server) -> None:
 def test_requests_that_have_begun_are_finished(
     start_server: StartServer, workers: int, stop: Callable[[int, int], None]
 ) -> None:
-    server = start_with_all_workers(start_server, workers, delay="3")
+    server = start_with_all_workers(start_server, workers)
     held = [HeldRequest(server, "PUT", UPDATE, f"kept {n}".encode(), TEXT) for n in range(3)]
     wait_until_each_worker_has_answered(server)
     leaving = [server.visitor("to be destroyed") for _ in range(2)]
     pages = [server.client(token_of(visitor)) for visitor in leaving]
     with ThreadPoolExecutor(len(leaving)) as pool:
-        destroys = [pool.submit(visitor.post, "/session/destroy") for visitor in leaving]
+        destroys = [pool.submit(visitor.post, f"{END}?delay=3") for visitor in leaving]
         # The sessions end at once, the answers take three seconds more.
-        wait_until(lambda: {shown_quote(page.get("/").text) for page in pages} == {"initial quote"})
+        wait_until(lambda: {shown_text(page.get(HOME).text) for page in pages} == {DEFAULT})
         assert not any(destroy.done() for destroy in destroys)
         assert server.process
         stop(server.process.pid, signal.SIGTERM)
@@ -66,7 +66,7 @@ def test_requests_that_have_begun_are_finished(
 
         answers = [request.finish() for request in held]
         assert [(answer.status, answer.text) for answer in answers] == [(200, f"kept {n}") for n in range(3)]
-        assert {destroy.result().text for destroy in destroys} == {"Session destroyed."}
+        assert {destroy.result().text for destroy in destroys} == {"Session ended."}
     server.process.wait(timeout=10)
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.url)
@@ -88,14 +88,14 @@ def test_a_request_that_does_not_finish_in_time_is_given_up_and_saves_nothing(st
 
 
 class Load:
-    """A client that saves a quote into a new session, again and again, on one connection or on a new one each time."""
+    """A client that saves a text into a new session, again and again, on one connection or on a new one each time."""
 
     def __init__(self, server: Server, keep_alive: bool) -> None:
         self.port = server.port
         connection = b"keep-alive" if keep_alive else b"close"
         self.request = (
-            b"PUT /session/quote/update HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
-            b"Connection: " + connection + b"\r\n\r\nquote"
+            b"PUT /sample/text HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
+            b"Connection: " + connection + b"\r\n\r\nabcde"
         )
         self.over = threading.Event()
         self.saved = 0
@@ -118,9 +118,9 @@ class Load:
         answer = b""
         with suppress(ConnectionError):
             connection.sendall(self.request)
-            while not answer.endswith(b"\r\n\r\nquote") and (part := connection.recv(65536)):
+            while not answer.endswith(b"\r\n\r\nabcde") and (part := connection.recv(65536)):
                 answer += part
-        if answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"\r\n\r\nquote"):
+        if answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"\r\n\r\nabcde"):
             self.saved += 1
             return b"connection: close" not in answer.lower()
         if answer:
@@ -143,6 +143,7 @@ def load(server: Server, clients: int = 8) -> Iterator[list[Load]]:
             result.result()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2])
 def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
     start_server: StartServer, workers: int
@@ -166,6 +167,7 @@ def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.full
 def test_workers_are_replaced_under_load_without_a_connection_refused(start_server: StartServer) -> None:
     """SIGHUP makes uvicorn start new workers, one by one, before the old ones stop: how new code gets in."""
     server = start_with_all_workers(start_server, 2)

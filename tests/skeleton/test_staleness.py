@@ -21,7 +21,7 @@ from tests.support import BROWSER, CHROMIUM_OPTIONS, HTMX, TEXT, TLS, Server, re
 Alter = Callable[..., None]
 Visit = Callable[..., Page]
 
-PAIR = pytest.mark.parametrize("control", [False, True], ids=["fresh", "control"])
+PAIR = pytest.mark.parametrize("control", [False, pytest.param(True, marks=pytest.mark.full)], ids=["fresh", "control"])
 
 
 @pytest.fixture(scope="module")
@@ -812,6 +812,7 @@ def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit)
 # Firefox
 
 
+@pytest.mark.full
 def test_the_pages_in_firefox(visit: Visit) -> None:
     page = visit("firefox")
     saved(page, "\nold </textarea> 😀 ")
@@ -831,6 +832,7 @@ def test_the_pages_in_firefox(visit: Visit) -> None:
     expect_text(page, "initial text")
 
 
+@pytest.mark.full
 def test_firefox_asks_whoever_leaves_unsaved_text(visit: Visit) -> None:
     page = visit("firefox")
     put_a_boosted_page_before(page)
@@ -846,6 +848,7 @@ def test_firefox_asks_whoever_leaves_unsaved_text(visit: Visit) -> None:
     assert visitor.questions == []
 
 
+@pytest.mark.full
 def test_a_tab_that_is_shown_again_in_firefox_shows_what_was_saved_elsewhere(visit: Visit) -> None:
     page = visit("firefox")
     tab = Tab(page)
@@ -861,6 +864,7 @@ def test_a_tab_that_is_shown_again_in_firefox_shows_what_was_saved_elsewhere(vis
     expect_text(page, "typed")
 
 
+@pytest.mark.full
 @PAIR
 def test_reload_in_firefox_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
     """Closed twice: Firefox heeds autocomplete="off", and remembers nothing of a page that says no-store."""
@@ -872,6 +876,7 @@ def test_reload_in_firefox_does_not_fill_in_an_old_text(visit: Visit, alter: Alt
     expect_text(page, "old" if control else "new")
 
 
+@pytest.mark.full
 def test_a_page_from_the_back_forward_cache_of_firefox_is_loaded_anew(visit: Visit, alter: Alter) -> None:
     """Closed twice: Firefox keeps no page there that says no-store. Here they do not say so.
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.skeleton import sample
 from tests.skeleton.sample import HOME, UPDATE
-from tests.support import BROWSER, HTMX, TEXT, Server, shown_quote
+from tests.support import BROWSER, HTMX, TEXT, Server, shown_text
 
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
 
@@ -41,4 +41,4 @@ def test_any_text_is_shown_as_it_was_saved(reader: httpx.Client, way: str, text:
     else:
         response = reader.post(UPDATE, data={"text": text}, headers=BROWSER)
     assert response.status_code in (200, 303)
-    assert shown_quote(reader.get(HOME).text) == with_lf(text)
+    assert shown_text(reader.get(HOME).text) == with_lf(text)

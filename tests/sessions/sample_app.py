@@ -1,4 +1,4 @@
-"""The app with a few more routes, to be served by a real uvicorn: any key of the session, and slow requests."""
+"""The sample app with a few more routes: any key of the session, and slow requests."""
 
 from typing import Any
 
@@ -6,9 +6,8 @@ from litestar import Request, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.main import create_app
 from app.sessions import Key, Session
-from app.settings import Settings
+from tests.skeleton.sample_app import create_sample_app
 
 
 @get("/keys")
@@ -42,6 +41,6 @@ async def destroy_late(request: Request[Any, Any, Any], session: NamedDependency
     return "destroyed"
 
 
-app = create_app(Settings.from_environment())
+app = create_sample_app()
 for handler in (show_keys, set_key, rotate, read_slowly, destroy_late):
     app.register(handler)
