@@ -11,16 +11,17 @@ from .awaited import reported_unless_awaited
 from .errors import SessionEnded, SessionError
 from .events import EndEvents
 from .headers import set_cookie
+from .identity import UNCHANGED, OwnedValues
 from .owners import Successor, create, unlist
 from .records import NOT_STORED, NOTHING, Records, Stored, Values, new_token
 from .store import StoreUnavailable
-from .values import UNCHANGED, SessionValues, text_of
+from .values import text_of
 
 Header = tuple[bytes, bytes]
 
 
 @dataclass(eq=False, repr=False)
-class Session(SessionValues):
+class Session(OwnedValues):
     """A dict of JSON values that belongs to one visitor and is kept in the store between requests.
 
     A visitor has a session once a value is stored in it; reading creates nothing. Changes are found by value and saved

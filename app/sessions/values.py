@@ -19,7 +19,6 @@ D = TypeVar("D")
 
 IMMUTABLE = (str, int, float, bool, type(None))
 ABSENT: Final[Any] = object()
-UNCHANGED: Final[Any] = object()
 NOT_JSON = msgspec.Raw(b"not JSON")
 
 logger = logging.getLogger(__name__)
@@ -39,15 +38,9 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     _objects: dict[str, Any] = field(default_factory=dict, init=False)
     # Those of the objects that began as the default of their key:
     _defaults: Values = field(default_factory=dict, init=False)
-    # The owner that was assigned, if it is another one:
-    _new_owner: str | None = field(default=UNCHANGED, init=False)
-    # What `end` leaves to the next save:
-    _to_destroy: Stored = field(default=NOT_STORED, init=False)
     # Objects that the session does not save any more, with the text that they had then:
     _detached: list[tuple[str, Any, msgspec.Raw]] = field(default_factory=list, init=False)
 
-    # False if it was opened by its id, so that nobody can be told a new token:
-    has_visitor: bool = True
     # Why the session cannot be changed; "" if it can:
     read_only: str = ""
     # What the store raised. Every use of the session raises it; if the session is hidden, only a change does:
@@ -66,31 +59,6 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         """
         self._require_readable()
         return not self.hidden
-
-    @property
-    def owner(self) -> str | None:
-        """The user id that the session belongs to, or None. Assign it at login, and rotate:
-
-            session.owner = user.id
-            await session.rotate()
-
-        `sessions.list(owner)` returns all sessions of an owner, and `sessions.end_all(owner)` ends them. A new owner
-        is saved with the response, like a value. The token then always changes, also if `rotate` was forgotten. If the
-        session has another owner already, it ends, and a new and empty one begins: nothing passes between users.
-        """
-        self._require_readable()
-        return self.stored.record.owner if self._new_owner is UNCHANGED else self._new_owner
-
-    @owner.setter
-    def owner(self, owner: str | None) -> None:
-        """Raises `InvalidValue`, and changes nothing, unless the owner is text or None."""
-        if owner is not None and not (isinstance(owner, str) and is_json(owner)):
-            raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
-        self._require_writable()
-        self._require_cookie()
-        if self.stored.record.owner not in (None, owner):
-            self.end()
-        self._new_owner = UNCHANGED if owner == self.stored.record.owner else owner
 
     def __getitem__(self, key: Key[T]) -> T:
         """Return the value, or the default of the key. Raises KeyError if there is neither."""
@@ -182,12 +150,6 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._require_writable()
         super().clear()
 
-    def end(self) -> None:
-        """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
-        self._require_writable()
-        self._to_destroy = self._to_destroy if self._to_destroy.id else self.stored
-        self._forget()
-
     def report(self) -> None:
         """Log what this request did to the session without effect. The middleware calls it at the end."""
         report_calls(self.calls)
@@ -219,7 +181,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         """Become empty. Objects that were taken from the session are detached."""
         for key in list(self._objects):
             self._detach(key)
-        self.stored, self._new_owner = NOT_STORED, UNCHANGED
+        self.stored = NOT_STORED
 
     def _detach(self, key: str) -> None:
         self._defaults.pop(key, None)
@@ -229,11 +191,6 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     def _require_readable(self) -> None:
         if self.failure and not self.hidden:
             raise self.failure
-
-    def _require_cookie(self) -> None:
-        if not self.has_visitor:
-            reason = "This session was opened by its id, so no browser can be told a new token. "
-            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
 
     def _require_writable(self, key: str | None = None) -> None:
         """Raise an error unless the session can be changed: one value, or as a whole."""
