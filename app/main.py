@@ -21,6 +21,7 @@ from app.commands import SessionCommands
 from app.error_pages import error_pages
 from app.errors import error_response
 from app.health import health
+from app.host_check import HostCheck
 from app.quote import create_router  # the demo
 from app.sessions import SessionManager
 from app.settings import PROJECT, BadSetting, Settings, open_store
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> Litestar:
             create_router(),  # the demo
             create_static_router(static_path, STATIC),
         ],
-        middleware=[hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
+        middleware=[HostCheck(), hooks.CrossOriginGuard(), hooks.SessionHook(sessions)],
         before_send=[hooks.add_security_headers],
         dependencies={
             "session": Provide(hooks.provide_session, sync_to_thread=False),

@@ -105,3 +105,11 @@ def test_an_aborted_upload_saves_nothing_and_leaves_no_error_in_the_log(server: 
     time.sleep(0.3)  # nothing tells when the server has given up
     assert "ERROR" not in server.log
     assert server.log.count('" 400') >= 4
+
+
+@pytest.mark.parametrize("host", ["x:99999", "[::1", "x:port", "[::1]:-1"])
+def test_a_host_that_cannot_be_part_of_a_url_is_refused(client: httpx.Client, host: str) -> None:
+    for path in (HOME, "/sample/number/1"):  # the second lacks a parameter, which Litestar reports with its URL
+        response = client.get(path, headers={"Host": host})
+        assert response.status_code == 400
+        assert "Host header" in response.text
