@@ -229,7 +229,10 @@ class PgBouncer:
         return self
 
     def remove(self) -> None:
+        log = (self.folder / "pgbouncer.log").read_text()
+        has_crashed = self.process and self.process.poll() is not None
         if self.process:
             self.process.kill()
             self.process.wait(10)
+        assert not has_crashed, log
         shutil.rmtree(self.folder, ignore_errors=True)
