@@ -43,9 +43,11 @@ class Store(Protocol):
 
     async def load(self, session_id: str) -> bytes | None:
         """Return the record, exactly as it was stored, or None."""
+        ...
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         """Insert a record. Return False, and change nothing, if the id is taken."""
+        ...
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         """Put `new` in the place of `old` in one atomic step.
@@ -53,12 +55,14 @@ class Store(Protocol):
         Return False, and change nothing, if the store holds any other record under this id, or none. This condition
         keeps two concurrent saves from undoing each other, and an ended session from coming back.
         """
+        ...
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         """Remove the record, or with `old` only if it is still these bytes. Return True to the one caller who did it.
 
         Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
         """
+        ...
 
     async def sweep(self, now: float, limit: int) -> list[str]:
         """Remove at most `limit` records that expired by `now`, and return their ids.
@@ -66,12 +70,15 @@ class Store(Protocol):
         Several processes sweep at the same time. Each id is returned by one of them; none waits for another. A record
         whose deadline was moved meanwhile stays. A store that expires records by itself returns an empty list.
         """
+        ...
 
     async def count(self) -> int:
         """Return the number of records, including those that expired and were not swept yet."""
+        ...
 
     async def close(self) -> None:
         """Let go of files and connections. The next call may open them again."""
+        ...
 
 
 async def within_limit(call: Coroutine[Any, Any, T], seconds: float = TIMEOUT) -> T:
