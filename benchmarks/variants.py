@@ -5,8 +5,9 @@ inside this needs to know that `hooks.around_every_request` returns a list that 
 """
 
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from litestar import Litestar, Request
@@ -17,19 +18,17 @@ from litestar.stores.base import Store
 from litestar.types import Message, Scope
 
 from app import hooks, main
-from app.sessions import Key, Session, SessionManager
+from app.sessions import Session, SessionManager
+from app.sessions.events import EndEvents
 from app.sessions.litestar import SessionPlugin
 from app.sessions.memory import MemoryStore
+from app.sessions.records import OutageLog, Records
 from app.settings import Settings
 
-Session.register(dict)  # so that Litestar accepts a dict for a handler's parameter `session: NamedDependency[Session]`
 
-
-class Defaults(dict[Any, Any]):
-    """A dict that knows the defaults of keys."""
-
-    def __missing__(self, key: Key[Any]) -> Any:
-        return key.new_default()
+def new_session() -> Session:
+    """Return a session that nothing loads or saves."""
+    return Session("session", Records(MemoryStore(), 604_800, None, OutageLog()), EndEvents())
 
 
 class StandIn(InitPlugin):
@@ -51,8 +50,8 @@ class StandIn(InitPlugin):
 
 
 def bare() -> Litestar:
-    """Return the app with one dict for all visitors in place of the session, and no session layer."""
-    session = Defaults()
+    """Return the app with one session in memory for all visitors, and no session layer."""
+    session = new_session()
     return _app_with(StandIn(Provide(lambda: session, sync_to_thread=False)))
 
 
@@ -95,12 +94,12 @@ def filled() -> Litestar:
     return app
 
 
-async def provide_stock_session(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    # A dict of their own kind would lose the defaults, so hand them out and put changes back at once.
-    session: dict[str, Any] = request.session
-    if not isinstance(session, Defaults):
-        session = request.scope["session"] = Defaults(session)
-    return session
+async def provide_stock_session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session, None]:
+    """Hand out the stock session in the form that the handlers know, and take over their changes."""
+    session, stock = new_session(), cast("dict[Any, Any]", request.session)
+    session.update(stock)
+    yield session
+    stock.update(session)
 
 
 async def add_cache_headers(message: Message, _: Scope) -> None:

@@ -3,7 +3,7 @@
 //
 //   data-unsaved-guard         whoever leaves with unsaved text is asked first
 //   data-fresh="/address"      a tab that is shown again asks this address for the saved text
-//   data-fresh-name="quote"    what people call that text; "text" if left out
+//   data-fresh-name="note"     what people call that text; "text" if left out
 
 const make = (tag, properties, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);

@@ -84,15 +84,18 @@ async def client_with(app: Litestar, sessions: SessionManager) -> AsyncIterator[
     async def test_my_page(client_with):
         client = await client_with(name="Ada")
         assert "Ada" in (await client.get("/my-page")).text
+
+    `owner` makes a client that is logged in: `await client_with(owner="ada", name="Ada")`.
     """
     async with AsyncExitStack() as stack:
 
-        async def make(**values: Any) -> httpx.AsyncClient:
+        async def make(owner: str | None = None, **values: Any) -> httpx.AsyncClient:
             transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
             client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
             await stack.enter_async_context(client)
-            if values:
+            if values or owner is not None:
                 session = await sessions.start()
+                session.owner = owner
                 session.update({Key(name, object): value for name, value in values.items()})
                 await session.save()
                 assert session.cookie

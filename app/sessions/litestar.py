@@ -185,6 +185,12 @@ class SessionConnection:
         """The same object as the parameter `session`."""
         return provide_session(self.scope)
 
+    @session.setter
+    def session(self, value: Session) -> None:
+        """Let `request.session |= {...}` work. Raises AttributeError for any other assignment."""
+        if value is not self.session:
+            raise AttributeError("request.session cannot be replaced. Write: request.set_session({...})")
+
     def set_session(self, value: Mapping[str, Any] | EmptyType) -> None:
         """Replace the content of the session; after `clear_session` it begins a new one. Raises `InvalidValue`."""
         if value is Empty:

@@ -1,5 +1,7 @@
 """Sessions in the memory of one process: for tests and experiments. They end with the process."""
 
+from .store import OTHER_PREFIX
+
 
 class MemoryStore:
     """A dict. Between two awaits nothing else runs, so every method is one atomic step."""
@@ -32,7 +34,7 @@ class MemoryStore:
         return expired
 
     async def count(self) -> int:
-        return len(self._records)
+        return sum(not session_id.startswith(OTHER_PREFIX) for session_id in self._records)
 
     async def close(self) -> None:
         """Keep the sessions: the same store may be used again."""

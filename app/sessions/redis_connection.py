@@ -158,7 +158,8 @@ def make_client(url: RedisURL) -> Any:
 
 def _make_single_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
     # Without a limit for single reads: the store limits all that a command waits for, which costs less.
-    pool: Any = ConnectionPool(**{"socket_timeout": None} | options | connection)
+    no_limit: dict[str, Any] = {"socket_timeout": None}
+    pool: Any = ConnectionPool(**no_limit | options | connection)
     pool.make_connection()  # not used: it shows whether the options fit together
     return Redis.from_pool(pool)
 

@@ -37,7 +37,10 @@ DELETE FROM "{table}"
 WHERE id IN (SELECT id FROM "{table}" WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
 RETURNING id
 """
-COUNT = 'SELECT count(*) FROM "{table}"'
+# All rows without those whose id begins with OTHER_PREFIX. The index of the ids finds these, so that costs little.
+COUNT = """
+SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'other:' AND id < 'other:g') FROM "{table}"
+"""
 
 
 class SQLiteStore:
@@ -125,11 +128,13 @@ class SQLiteStore:
         try:
             if self._database is None or not self._database.is_unchanged():
                 self._database = self._open(self._database)
+            result: tuple[list[Any], int] = [], 0
             for statement in statements:
                 cursor = self._database.connection.execute(statement.format(table=self._table), parameters)
+                result = cursor.fetchall(), cursor.rowcount
                 if cursor.rowcount:
                     break
-            return cursor.fetchall(), cursor.rowcount
+            return result
         except Locked:
             return None
         except (sqlite3.Error, OSError) as error:
@@ -171,8 +176,14 @@ def _remedy(path: Path, error: Exception) -> str:
     folder, code = path.parent, getattr(error, "sqlite_errorcode", 0) & 0xFF
     if os.path.isdir(path):
         return f"It is a directory. Name a file in it, such as {path / 'sessions.sqlite3'}"
+    if not os.path.isfile(path) and (os.path.exists(path) or os.path.islink(os.path.realpath(path))):
+        return "It is not a regular file. Name another file"
+    if file := next((parent for parent in path.parents if os.path.isfile(parent)), None):
+        return f"{file} is a file. Name another folder"
     if not os.path.isdir(folder):
         return f"Its folder does not exist. Try: mkdir -p {folder}"
+    if code == sqlite3.SQLITE_ERROR:
+        return "Its tables are not as this app makes them. Name another file"
     if code == sqlite3.SQLITE_NOTADB:
         return "Some other file is there. Move it away, or name another file"
     if code == sqlite3.SQLITE_CORRUPT:

@@ -6,7 +6,7 @@ import json
 import re
 import textwrap
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -25,8 +25,17 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from app.sessions import Key, Session, SessionEnded, SessionManager, SessionReadOnly, StoreUnavailable
+from app.sessions import (
+    Key,
+    Session,
+    SessionEnded,
+    SessionManager,
+    SessionMiddleware,
+    SessionReadOnly,
+    StoreUnavailable,
+)
 from app.sessions.litestar import SessionPlugin, SessionRequest
+from app.sessions.memory import MemoryStore
 from app.sessions.records import digest
 from tests.sessions.helpers import (
     ALL_CALLS,
@@ -1170,3 +1179,46 @@ async def test_cases_an_unknown_cookie_before_the_valid_one() -> None:
         assert await shown("; ".join([*unknown[:3], f"session={valid}"])) == {"kept": 1}
         assert await shown("; ".join([*unknown, f"session={valid}"])) == {}
         assert await shown("; ".join([unknown[0]] * 9 + ["session=x"] * 9 + [f"session={valid}"])) == {"kept": 1}
+
+
+async def test_people_update_operator_on_request_session() -> None:
+    @post("/", status_code=200)
+    async def update(request: SessionRequest) -> str:
+        request.session |= {A: 1}
+        with pytest.raises(AttributeError, match=r"Write: request.set_session\({...}\)"):
+            request.session = {"b": 1}  # type: ignore[assignment]
+        return "done"
+
+    async with site(update) as app:
+        client = await app.visitor(kept=1)
+        assert (await client.post("/")).status_code == 200
+        assert await app.values(client) == {"kept": 1, "a": 1}
+
+
+@pytest.mark.parametrize("step", ["end", "destroy", "rotate", "save"])
+async def test_rule_7_in_another_host_a_crash_that_nobody_handles(step: str) -> None:
+    """The framework answers outside of the middleware, where no cookie could be sent."""
+
+    async def crash(scope: Any, _: Any, __: Any) -> None:
+        session = scope["session"]
+        session[NEW] = "saved"
+        if (waiting := getattr(session, step)()) is not None:
+            await waiting
+        session[CHANGED] = "dropped"
+        raise Failure
+
+    sessions = SessionManager(MemoryStore())
+    transport = httpx.ASGITransport(cast("Any", SessionMiddleware(crash, sessions)), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        token = await stored(sessions, kept=1)
+        response = await client.get("/", headers={"Cookie": f"session={token}"})
+        assert response.status_code == 500
+        if step == "save":
+            assert await values_of(sessions, token) == {"kept": 1, "new": "saved"}
+            return
+        assert await values_of(sessions, token) == {}
+        if step == "rotate":
+            assert await values_of(sessions, names_session(response)) == {"kept": 1}
+        else:
+            assert "Max-Age=0" in response.headers["set-cookie"]
+            assert await sessions.store.count() == 0

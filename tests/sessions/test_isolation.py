@@ -82,17 +82,31 @@ def test_the_layer_imports_nothing_around_it_and_never_its_own_package_by_name()
                 assert "app" not in [alias.name.partition(".")[0] for alias in node.names], path.name
 
 
-def test_one_module_of_the_layer_imports_each_third_party_package() -> None:
-    importers: dict[str, list[str]] = {}
+def test_one_part_of_the_layer_imports_each_third_party_package() -> None:
+    """The part is a module, or one with helpers that only it imports: `redis.py` and `redis_connection.py`."""
+    importers: dict[str, set[str]] = {}
     for path in LAYER.glob("*.py"):
         for package in third_party(path) - {"msgspec"}:
-            importers.setdefault(package, []).append(path.name)
-    assert importers["litestar"] == ["litestar.py"]
-    assert importers["click"] == ["commands.py"]
-    assert importers["jinja2"] == ["templates.py"]
-    assert importers["redis"] == ["redis.py"]
-    for package, modules in importers.items():
+            importers.setdefault(package, set()).add(path.stem)
+    for package, module in {"litestar": "litestar", "click": "commands", "jinja2": "templates"}.items():
+        assert importers[package] == {module}
+    parts = {package: {module.partition("_")[0] for module in modules} for package, modules in importers.items()}
+    assert (parts["redis"], parts["asyncpg"]) == ({"redis"}, {"postgres"})
+    for package, modules in parts.items():
         assert len(modules) == 1, f"{package} is imported by {modules}"
+
+
+def test_only_its_own_part_imports_a_helper_of_a_store() -> None:
+    for module, others in graph().items():
+        for other in others:
+            owner, _, helper = other.removeprefix("app.sessions.").partition("_")
+            if helper and owner in ("redis", "postgres", "sqlite"):
+                assert module.startswith(f"app.sessions.{owner}"), f"{module} imports {other}"
+
+
+def test_only_the_opening_of_a_url_imports_a_store() -> None:
+    stores = {f"app.sessions.{name}" for name in ("memory", "sqlite", "redis", "postgres")}
+    assert {module for module, others in graph().items() if others & stores} == {"app.sessions.urls"}
 
 
 def test_the_middleware_needs_the_standard_library_and_its_own_package() -> None:

@@ -534,3 +534,13 @@ async def test_rule_3_the_store_fails_between_two_candidates() -> None:
     session = await sessions.start("A" * 43, valid)
     with pytest.raises(StoreUnavailable):
         session.get(A)
+
+
+async def test_pop_returns_the_default_that_it_is_given_before_that_of_the_key() -> None:
+    session = await SessionManager(MemoryStore()).start()
+    key = Key("popped", str, default="the key's own")
+    assert session.pop(key, "given") == "given"
+    assert session.pop(key) == "the key's own"
+    session[key] = "stored"
+    assert session.pop(key, "given") == "stored"
+    assert key not in session

@@ -40,7 +40,8 @@ AnyRequest = Request[Any, Any, Any]
 
 
 @route("/", http_method=PAGE)
-async def text_page(session: NamedDependency[Session]) -> Template:
+async def text_page(session: NamedDependency[Session], seconds: FromQuery[int] = 0) -> Template:
+    await asyncio.sleep(seconds)
     return Template("sample/text.html", context={"text": session[TEXT]})
 
 
@@ -122,8 +123,9 @@ async def extra_js() -> str:
 
 
 @get("/links", opt={"no_session": True})
-async def links_page() -> Template:
+async def links_page(seconds: FromQuery[int] = 0) -> Template:
     """Links and forms that lead to what is not a page, and elements without any error place."""
+    await asyncio.sleep(seconds)
     return Template("sample/links.html")
 
 

@@ -1,6 +1,7 @@
 """Forms as a facility: what a visitor has sent comes back if the request fails, in a form that sends it again."""
 
 import html
+import http.client
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from tests.skeleton.sample import HOME, UPDATE
-from tests.support import BROWSER, FORM, HTMX, TEXT, shown_text
+from tests.support import BROWSER, FORM, HTMX, TEXT, Server, shown_text
 
 
 def form_in(page: str) -> dict[str, str]:
@@ -57,7 +58,7 @@ def test_a_text_by_put_comes_back_in_a_form_that_puts(client: httpx.Client) -> N
 def test_every_declared_field_comes_back_except_passwords(client: httpx.Client) -> None:
     sent = {
         "name": 'Ada "the" <first>',
-        "password": "wrong-secret",
+        "password": "wrong-secret\n",
         "ticket": "17",
         "remember": "on",
         "other": "undeclared",
@@ -86,11 +87,15 @@ def test_nothing_is_given_back_to_another_origin(client: httpx.Client) -> None:
     assert "chosen elsewhere" not in response.text
 
 
-def test_the_form_that_comes_back_cannot_be_made_to_send_elsewhere(client: httpx.Client) -> None:
-    for path in ("//evil.example/../sample/fail/409", "//sample/fail/409", "///sample//fail/409"):
-        response = client.post(path, data={"text": "mine"}, headers=BROWSER)
-        for action in re.findall(r'action="([^"]*)"', response.text):
-            assert re.match(r"/[^/]", action), action
+@pytest.mark.parametrize("path", ["//sample/fail/409", "///sample//fail/409", "//evil.example/%2e%2e/sample/fail/409"])
+def test_the_form_that_comes_back_cannot_be_made_to_send_elsewhere(server: Server, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)  # httpx would change the path
+    connection.request("POST", path, "text=mine", BROWSER | FORM)
+    page = connection.getresponse().read().decode()
+    connection.close()
+    assert "<main" in page
+    for action in re.findall(r'action="([^"]*)"', page):
+        assert re.match(r"/[^/]", action), action
 
 
 @pytest.mark.parametrize(

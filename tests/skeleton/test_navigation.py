@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Error, Page, Playwright, Route, expect, sync_playwright
 
+from tests.sessions.helpers import locked
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
 
@@ -152,12 +153,20 @@ def test_a_link_wins_over_a_late_back(visit: Visit) -> None:
 @NOT_IN_CHROMIUM_ALONE
 def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit, browser_name: str) -> None:
     page = visit(LINKS, browser_name)
-    follow(page, "Slow page")
+    page.evaluate("document.addEventListener('htmx:after:swap', () => { sessionStorage.swapped = 'yes' })")
+    follow(page, "Slow page")  # its answer comes while the page reloads
     page.wait_for_timeout(200)
-    page.evaluate("setTimeout(() => location.reload())")
-    page.wait_for_timeout(2_500)
+    reload_slowly(page, LINKS, seconds=3)
+    page.wait_for_timeout(4_000)
     expect(page.get_by_role("heading", name="Links")).to_be_visible()
-    assert page.url.endswith(LINKS)
+    assert LINKS in page.url
+    assert page.evaluate("sessionStorage.swapped") is None
+
+
+def reload_slowly(page: Page, path: str, seconds: int) -> None:
+    """Reload the page, so that the answer takes some seconds and the page has time to do something wrong."""
+    page.evaluate(f"history.replaceState(history.state, '', '{path}?seconds={seconds}')")
+    page.evaluate("setTimeout(() => location.reload())")
 
 
 def test_pressing_a_link_twice_follows_it_once(visit: Visit) -> None:
@@ -174,18 +183,18 @@ def test_pressing_a_link_twice_follows_it_once(visit: Visit) -> None:
 
 
 @NOT_IN_CHROMIUM_ALONE
-def test_a_reload_during_a_save_writes_nothing(visit: Visit, browser_name: str) -> None:
+def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server, browser_name: str) -> None:
     page = visit(browser=browser_name)
     page.evaluate("""() => {
         new MutationObserver(() => { sessionStorage.alert = document.querySelector(".error").textContent; })
             .observe(document.querySelector(".error"), { childList: true, characterData: true, subtree: true });
     }""")
-    page.route(f"**{UPDATE}", lambda _: None)  # no answer at all
     page.on("dialog", lambda dialog: dialog.accept())
-    save(page, "under way")
-    expect_status(page, "Saving…")
-    page.evaluate("setTimeout(() => location.reload())")
-    page.wait_for_timeout(600)
+    with locked(server.database):
+        save(page, "under way")
+        expect_status(page, "Saving…")
+        reload_slowly(page, HOME, seconds=1)
+        page.wait_for_timeout(1_500)
     expect_text(page, "initial text")
     assert page.evaluate("sessionStorage.alert") in (None, "")
 
