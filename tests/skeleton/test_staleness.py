@@ -494,6 +494,7 @@ def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
 
 
 @pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
+@pytest.mark.full
 def test_a_page_that_becomes_visible_again_asks_once(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], told: list[str]
 ) -> None:
@@ -556,6 +557,7 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
         assert visitor.questions == []
 
 
+@pytest.mark.full
 def test_a_save_is_a_choice_too(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -588,6 +590,7 @@ def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> 
 
 @pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize("reason", ["offline", "failing"])
+@pytest.mark.full
 def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     visit: Visit, alter: Alter, complaints: list[str], reason: str, typed: bool
 ) -> None:
@@ -620,6 +623,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
         expect_text(page, "new")
 
 
+@pytest.mark.full
 def test_an_answer_that_a_save_has_overtaken_is_not_shown(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -650,6 +654,7 @@ def test_a_session_page_that_is_shown_again_shows_no_session_that_is_gone(visit:
     expect(page.get_by_text("You have no session.")).to_be_visible(visible=not control)
 
 
+@pytest.mark.full
 def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     visit: Visit, alter: Alter, complaints: list[str]
 ) -> None:
@@ -728,6 +733,7 @@ def test_whoever_leaves_unsaved_text_is_asked(visit: Visit) -> None:
         assert visitor.questions == [], f"{way}: once is enough"
 
 
+@pytest.mark.full
 def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -767,6 +773,7 @@ def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, com
     complaints.clear()
 
 
+@pytest.mark.full
 def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit: Visit, complaints: list[str]) -> None:
     """As when a text is sent before the scripts have arrived, and is too long."""
     page = visit()
@@ -794,6 +801,7 @@ def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit
     complaints.clear()
 
 
+@pytest.mark.full
 def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit) -> None:
     page = visit(script=WITNESS)
     page.goto("/sample/public")
