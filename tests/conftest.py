@@ -1,6 +1,6 @@
 """Fixtures. For tests of your own pages you need one: `client_with`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from app.settings import Settings
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
 from tests.stores import STORES, empty_store
-from tests.support import CHROMIUM_OPTIONS, Server, require
+from tests.support import CHROMIUM_OPTIONS, ClientWith, Server, require
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,9 +78,7 @@ async def app(store_url: str) -> AsyncIterator[Litestar]:
 
 
 @pytest.fixture
-async def client_with(
-    app: Litestar, sessions: SessionManager
-) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+async def client_with(app: Litestar, sessions: SessionManager) -> AsyncIterator[ClientWith]:
     """Make clients whose session holds what you choose.
 
     async def test_my_page(client_with):

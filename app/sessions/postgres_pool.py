@@ -1,12 +1,13 @@
 """Connections to PostgreSQL: opened when they are needed, kept while they work, closed after any error."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from inspect import signature
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 from asyncpg.connect_utils import _parse_connect_dsn_and_args as parse_url  # type: ignore[import-untyped]
@@ -34,10 +35,10 @@ OPTIONS = (
 class Connection:
     """A connection, and the statements that were prepared on it."""
 
-    def __init__(self, raw: Any, can_prepare: bool) -> None:
+    def __init__(self, raw: Any, is_direct: bool) -> None:
         self.raw = raw
+        self.is_direct = is_direct  # not through a pooler
         self.used_at = time.monotonic()
-        self._can_prepare = can_prepare
         self._prepared: dict[str, Any] = {}
 
     @classmethod
@@ -52,7 +53,7 @@ class Connection:
             raise
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
-        if not self._can_prepare:
+        if not self.is_direct:
             return list(await self.raw.fetch(statement, *arguments))  # two round trips instead of one
         if statement not in self._prepared:
             self._prepared[statement] = await self.raw.prepare(statement)
@@ -164,7 +165,11 @@ class Pool:
     def _discard(self, connection: Connection) -> None:
         """Close a connection in the background. No visitor waits for that."""
         self._open.discard(connection)
-        self._start(connection.close())
+        if connection.is_direct:
+            self._start(connection.close())
+        else:
+            # PgBouncer 1.18 ends ("bad client state") if it is asked to cancel while its server does not answer.
+            connection.raw.terminate()
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -179,13 +184,13 @@ def hosts(url: str) -> list[dict[str, Any]]:
     The message shows no part of the URL: a password in which `/` or `?` is not escaped looks like a port or an option.
     """
     try:
-        options = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)}
+        options = _options(url)
         # asyncpg has no public function that checks a URL without connecting. pyproject.toml pins its minor version.
         addresses, _ = parse_url(**dict.fromkeys(signature(parse_url).parameters) | {"dsn": url})
         found: list[dict[str, Any]] = [
             {"host": a} if isinstance(a, str) else {"host": a[0], "port": a[1]} for a in addresses
         ]
-        if any("@" in host["host"] or not 0 < host.get("port", 1) < 65_536 for host in found):
+        if not all("@" not in host["host"] and _is_possible(**host) for host in found):
             raise ValueError
     except (asyncpg.InterfaceError, ValueError, OSError):
         raise ValueError(
@@ -195,3 +200,23 @@ def hosts(url: str) -> list[dict[str, Any]]:
     if not options <= set(OPTIONS.split(", ")):
         raise ValueError(f"it has an unknown option. Known are: {OPTIONS}")
     return found
+
+
+def _options(url: str) -> set[str]:
+    """Return the names of the options. Raise ValueError for what asyncpg would ignore, or read in another way."""
+    parts = urlsplit(url)
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)]
+    if "#" in url or "@" in parts.path or "\0" in unquote(url, errors="strict"):
+        raise ValueError
+    ignored = {"host", "port"} if parts.netloc.rpartition("@")[2] else set()
+    if len(set(names)) < len(names) or ignored & set(names):
+        raise ValueError
+    return set(names)
+
+
+def _is_possible(host: str, port: int | None = None) -> bool:
+    """Whether this can be the name or IP address of a host, and its port; without a port, the path of a socket."""
+    if port is None:
+        return True
+    host.encode("idna")  # as at every connection
+    return 0 < port < 65_536 and re.fullmatch(r"[\w.:%-]*\w\.?", host) is not None

@@ -176,8 +176,14 @@ def _remedy(path: Path, error: Exception) -> str:
     folder, code = path.parent, getattr(error, "sqlite_errorcode", 0) & 0xFF
     if os.path.isdir(path):
         return f"It is a directory. Name a file in it, such as {path / 'sessions.sqlite3'}"
+    if not os.path.isfile(path) and (os.path.exists(path) or os.path.islink(os.path.realpath(path))):
+        return "It is not a regular file. Name another file"
+    if file := next((parent for parent in path.parents if os.path.isfile(parent)), None):
+        return f"{file} is a file. Name another folder"
     if not os.path.isdir(folder):
         return f"Its folder does not exist. Try: mkdir -p {folder}"
+    if code == sqlite3.SQLITE_ERROR:
+        return "Its tables are not as this app makes them. Name another file"
     if code == sqlite3.SQLITE_NOTADB:
         return "Some other file is there. Move it away, or name another file"
     if code == sqlite3.SQLITE_CORRUPT:

@@ -6,6 +6,7 @@ from .store import Store, StoreUnavailable
 
 REDIS = ("redis://", "rediss://", "valkey://", "valkeys://", "redis+cluster://", "rediss+cluster://")
 POSTGRES = ("postgresql://", "postgres://")
+SCHEMES = ("memory://", "sqlite://", *REDIS, *POSTGRES)
 EXAMPLES = "sqlite:///var/sessions.sqlite3, redis://localhost:6379/0, postgresql://user@localhost/app, memory://"
 
 
@@ -19,22 +20,25 @@ def open_store(url: str, *, name: str = "session", folder: Path | None = None) -
     `name` separates apps that share a store: keys in Redis start with `<name>:`; an SQL table is called `sessions` for
     the name "session", otherwise `<name>_sessions`. Raises `BadStoreURL`.
     """
-    scheme = url.partition("://")[0] + "://" if "://" in url else ""
+    scheme = next((known for known in SCHEMES if url.startswith(known)), "")
     try:
         return _open(url, scheme, name, folder)
     except ImportError as error:
         reason, remedy = str(error), "Try: pip install -r requirements.txt"
     except (StoreUnavailable, OSError) as error:
-        reason, remedy = str(error), ""
+        reason, remedy = str(error), f"Good values: {EXAMPLES}"
     except ValueError as error:
         reason, remedy = str(error), f"Good values: {EXAMPLES}"
     except Exception as error:  # a client library's own: its text may show a password
         reason, remedy = f"it cannot be used ({type(error).__name__})", f"Good values: {EXAMPLES}"
-    shown = url if scheme in ("sqlite://", "memory://") else f"{scheme}..."  # others may hold a password
-    raise BadStoreURL(f"{shown}: {reason}. {remedy}".strip()) from None
+    # Anything else may hold a password.
+    shown = url if url.startswith("sqlite:///") and url.isprintable() else f"{scheme}..."
+    raise BadStoreURL(f"{shown}: {reason}. {remedy}") from None
 
 
 def _open(url: str, scheme: str, name: str, folder: Path | None) -> Store:
+    if not url.isprintable():  # the message has to be one line
+        raise ValueError("it contains a control character, or a byte that is not UTF-8")
     table = "sessions" if name == "session" else f"{name}_sessions"
     if url == "memory://":
         from .memory import MemoryStore
@@ -43,6 +47,10 @@ def _open(url: str, scheme: str, name: str, folder: Path | None) -> Store:
     if url.startswith("sqlite:///"):
         from .sqlite import SQLiteStore
 
+        if "?" in url:
+            raise ValueError("SQLite takes no options: end the address before the ?")
+        if url == "sqlite:///:memory:":
+            raise ValueError("to keep sessions in memory, write memory://")
         path = Path(url.removeprefix("sqlite:///"))
         if not path.is_absolute() and folder is None:
             raise ValueError("a relative path needs a folder to start at")

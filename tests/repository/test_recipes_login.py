@@ -1,13 +1,13 @@
 """The recipes of `docs/recipes-login.md`, followed to the letter in a copy of the project, in their order."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from app.settings import PROJECT
-from tests.repository.test_recipes import Step, follow, is_test, run, run_tests, steps
+from tests.repository.copies import copy_project, run
+from tests.repository.test_recipes import Step, follow, is_test, steps
 
 pytestmark = pytest.mark.full
 
@@ -20,11 +20,17 @@ def code_of(recipe: str, ending: str) -> list[Step]:
     return [step for step in steps(recipe) if step.file.endswith(ending) and not is_test(step)]
 
 
+def run_tests(project: Path, recipes: list[str], endings: set[str]) -> None:
+    """Run the tests of these recipes. All have to end like this."""
+    files = [step.file for recipe in recipes for step in steps(recipe) if is_test(step)]
+    report = run(project, "pytest", "-q", "-n0", "--continue-on-collection-errors", *files).stdout
+    [summary] = re.findall(r"^\d+ .* in [\d.]+s.*$", report, flags=re.MULTILINE)
+    assert set(re.findall(r"\d+ (passed|failed|skipped|error)", summary)) == endings, report
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project, to follow recipes in."""
-    unneeded = shutil.ignore_patterns(".*", "var", "node_modules")
-    return shutil.copytree(PROJECT, tmp_path / "project", ignore=unneeded)
+    return copy_project(tmp_path)
 
 
 def test_a_recipe_is_short_and_adds_one_test() -> None:
