@@ -66,6 +66,17 @@ async def answer(socket: SessionWebSocket, sessions: NamedDependency[SessionMana
         await sessions.destroy(found.id or "")
 
 
+async def own(session: NamedDependency[Session], sessions: NamedDependency[SessionManager]) -> dict[str, float]:
+    owner: str | None = session.owner
+    session.owner = "ada"
+    await session.rotate()
+    session.owner = None
+    ended: int = await sessions.end_all(owner or "", keep=session.id)
+    ended += await sessions.end_all("ada")
+    devices: list[Session] = await sessions.list("ada")
+    return {device[QUOTE]: device.last_seen or device.created_at or ended for device in devices}
+
+
 async def listen(session_id: str, reason: str, new_id: str | None) -> None:
     assert session_id
     assert (new_id is None) == (reason != "rotated")

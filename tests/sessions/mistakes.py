@@ -78,3 +78,15 @@ async def use_attributes_wrongly(session: NamedDependency[Session], sessions: Se
     SessionPlugin()  # mistake
     SessionPlugin("memory://", lifetime="1 week")  # mistake
     open_store("memory://", "session")  # mistake
+
+
+async def mistake_owners(session: NamedDependency[Session], sessions: NamedDependency[SessionManager]) -> None:
+    session.owner = 5  # mistake
+    session.ownr = "ada"  # mistake
+    session.last_seen = 1.0  # mistake
+    name: str = session.owner  # mistake
+    use(name, sessions.list(5), sessions.list(session.owner))  # mistake
+    await sessions.end_all(session.owner)  # mistake
+    await sessions.end_all("ada", session.id)  # mistake
+    ended: str = await sessions.end_all("ada", keep=session.id)  # mistake
+    use(ended, [device["name"] for device in await sessions.list("ada")])  # mistake

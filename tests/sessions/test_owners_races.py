@@ -143,6 +143,42 @@ async def test_rule_22_both_stand_still_at_every_pair_of_points(store: Any, acti
                 break
 
 
+@pytest.mark.parametrize("first_is_end_all", [False, True])
+@pytest.mark.parametrize("action", [rotate, destroy])
+async def test_rule_22_both_go_on_in_turns_from_every_three_points(action: Action, first_is_end_all: bool) -> None:
+    """One goes to its first point, the other to its point, the one to its second point, the other to its end.
+
+    For example: a rotation has listed its successor, `end_all` has not found it, the rotation stores it and removes the
+    old session, and `end_all` goes on. It has to look for the successor after the old session.
+    """
+    store = MemoryStore()
+    for first_point in count(1):
+        for other_point in count(1):
+            for steps in count(1):
+                devices = await Devices(store).log_in()
+                walks = [
+                    Walk(lambda devices=devices: action(devices.acting)),  # type: ignore[misc]
+                    Walk(devices.end_others),
+                ]
+                one, other = reversed(walks) if first_is_end_all else walks
+                one_stopped = await one.go(first_point)
+                other_stopped = await other.go(other_point)
+                one_stopped_again = one_stopped and await one.go(steps)
+                await other.finish()
+                await devices.assert_all_living_sessions_are_listed()
+                if not first_is_end_all:
+                    assert await devices.living() == {devices.kept_id}, (first_point, other_point, steps)
+                await one.finish()
+                assert await devices.living() == {devices.kept_id}, (first_point, other_point, steps)
+                await devices.sessions.end_all(devices.owner)
+                if not one_stopped_again:
+                    break
+            if not other_stopped:
+                break
+        if not one_stopped:
+            break
+
+
 @pytest.mark.parametrize("then", ["goes on", "crashes"])
 @pytest.mark.parametrize("before", ["nothing", "a session without an owner"])
 async def test_rule_22_a_login_is_before_or_after_end_all_and_always_in_the_list(
