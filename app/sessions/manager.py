@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from .events import EndEvents
+from .memory import MemoryStore, warn_if_one_of_several
 from .records import TOKEN, OutageLog, Records, digest
 from .session import Session
 from .store import Store, StoreUnavailable
@@ -120,6 +121,8 @@ class SessionManager:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sweep in the background while the app runs; at the end let the listeners finish and close the store."""
+        if isinstance(self.store, MemoryStore):
+            warn_if_one_of_several()
         sweeper = asyncio.create_task(self.sweep_forever())
         try:
             yield
