@@ -4,6 +4,7 @@ import logging
 import re
 from http.client import responses
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
@@ -78,7 +79,7 @@ def wants_page(request: Request[Any, Any, Any]) -> bool:
 
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error. The text of an exception is shown only if it was written for people."""
-    status = _status_of(error)
+    status = _status_of(request, error)
     if status >= 500 and status != 503:
         logger.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
     # What `forms.py` has read: the page gives it back. Nothing is given back to a request that was not allowed.
@@ -100,10 +101,23 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     return Template("error.html", context=context, status_code=status, headers=headers)
 
 
-def _status_of(error: Exception) -> int:
-    if _client_hung_up(error):
+def _status_of(request: Request[Any, Any, Any], error: Exception) -> int:
+    if _client_hung_up(error) or (isinstance(error, ValueError) and not _has_valid_host(request)):
         return 400
     return getattr(error, "status_code", 500)
+
+
+def _has_valid_host(request: Request[Any, Any, Any]) -> bool:
+    """Whether the Host can be part of a URL. For one like `x:99999`, `request.url` raises ValueError.
+
+    Handlers may ask for the URL, and Litestar does so itself to report a missing parameter.
+    """
+    try:
+        for host in request.headers.getall("host", []):
+            _ = urlsplit(f"//{host}").port  # raises if it is not a port
+    except ValueError:
+        return False
+    return True
 
 
 def _client_hung_up(error: Exception) -> bool:

@@ -4,6 +4,7 @@ import app.installed as _  # noqa: F401, I001 - comes first: it checks that the 
 
 import hashlib
 import logging
+import os
 import sys
 from contextlib import suppress
 
@@ -45,7 +46,8 @@ def create_app(settings: Settings) -> Litestar:
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
-        engine.engine.globals["static"] = lambda name: f"{static_path}/{name}"
+        engine.engine.auto_reload = os.environ.get("LITESTAR_DEBUG") == "1"  # it looks at each file in each request
+        engine.engine.globals["static"] = static_path
 
     app = Litestar(
         route_handlers=[

@@ -1,6 +1,6 @@
 """Fixtures. For tests of your own pages you need one: `client_with`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from app.settings import Settings
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
 from tests.stores import STORES, empty_store
-from tests.support import CHROMIUM_OPTIONS, Server, require
+from tests.support import CHROMIUM_OPTIONS, ClientWith, Server, require
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,23 +78,24 @@ async def app(store_url: str) -> AsyncIterator[Litestar]:
 
 
 @pytest.fixture
-async def client_with(
-    app: Litestar, sessions: SessionManager
-) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+async def client_with(app: Litestar, sessions: SessionManager) -> AsyncIterator[ClientWith]:
     """Make clients whose session holds what you choose.
 
     async def test_my_page(client_with):
         client = await client_with(name="Ada")
         assert "Ada" in (await client.get("/my-page")).text
+
+    `owner` makes a client that is logged in: `await client_with(owner="ada", name="Ada")`.
     """
     async with AsyncExitStack() as stack:
 
-        async def make(**values: Any) -> httpx.AsyncClient:
+        async def make(owner: str | None = None, **values: Any) -> httpx.AsyncClient:
             transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
             client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
             await stack.enter_async_context(client)
-            if values:
+            if values or owner is not None:
                 session = await sessions.start()
+                session.owner = owner
                 session.update({Key(name, object): value for name, value in values.items()})
                 await session.save()
                 assert session.cookie

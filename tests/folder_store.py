@@ -12,7 +12,7 @@ from app.sessions.store import TIMEOUT
 
 
 class FolderStore:
-    """One file a session. Its modification time is the deadline of the record.
+    """One file a record. Its modification time is the deadline of the record.
 
     An `OSError` may pass: the caller treats it as a failed store.
     """
@@ -50,7 +50,7 @@ class FolderStore:
             return [path.name for path in expired]
 
     async def count(self) -> int:
-        return len(list(self.folder.glob("[!.]*")))
+        return len(list(self.folder.glob("[0-9a-f]*")))  # without the lists of owners
 
     async def close(self) -> None:
         """Nothing stays open."""

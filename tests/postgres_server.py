@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,8 @@ class PostgresServer:
             self._signal_all(signal.SIGCONT)
 
     @contextmanager
-    def locked(self, table: str) -> Iterator[None]:
-        """Hold a lock that lets others read the table but not write."""
+    def holding(self, lock: str, end: str = "ROLLBACK") -> Iterator[None]:
+        """Hold the locks of a statement in an open transaction, as an operator or a backup may."""
         command = [
             require("psql"),
             "-XAtq",
@@ -128,11 +128,15 @@ class PostgresServer:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as psql:
             assert psql.stdin
             assert psql.stdout
-            psql.stdin.write(f"BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE; SELECT 'locked';\n")
+            psql.stdin.write(f"BEGIN; {lock}; SELECT 'locked';\n")
             psql.stdin.flush()
-            assert psql.stdout.readline() == "locked\n"
-            yield
-            psql.stdin.write("ROLLBACK;\n")
+            while psql.stdout.readline() != "locked\n":
+                assert psql.poll() is None
+            try:
+                yield
+            finally:
+                psql.stdin.write(f"{end};\n")
+                psql.stdin.close()
 
     def replica(self) -> "PostgresServer":
         """Start a replica that follows this server."""
@@ -158,7 +162,8 @@ class PostgresServer:
         self.process.send_signal(signal_number)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         for pid in children.split():
-            os.kill(int(pid), signal_number)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(int(pid), signal_number)
 
     def remove(self) -> None:
         if self.process and self.process.poll() is None:
@@ -224,7 +229,10 @@ class PgBouncer:
         return self
 
     def remove(self) -> None:
+        log = (self.folder / "pgbouncer.log").read_text()
+        has_crashed = self.process and self.process.poll() is not None
         if self.process:
             self.process.kill()
             self.process.wait(10)
+        assert not has_crashed, log
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager, suppress
 import pytest
 
 from app.sessions import Store, StoreUnavailable
-from app.sessions.store import TIMEOUT
+from app.sessions.store import OTHER_PREFIX, TIMEOUT
 
 FAR = 4_000_000_000.0  # an instant in the year 2096
 FAILURE = (StoreUnavailable, OSError)
@@ -39,6 +39,7 @@ def id_of(name: object) -> str:
 
 
 A, B = id_of("a"), id_of("b")
+OTHER = f"{OTHER_PREFIX}{A}"  # the id of a record that is not a session
 EVERY_BYTE = bytes(range(256))
 
 
@@ -150,6 +151,24 @@ class StoreContract:
             await store.create(id_of(n), b"x", FAR)
         await store.delete(id_of(0))
         assert await store.count() == 4
+
+    async def test_a_record_that_is_not_a_session_is_not_counted(self, store: Store) -> None:
+        """All methods except `count` treat it like a session."""
+        await store.create(A, b"session", FAR)
+        assert await store.create(OTHER, b"one", FAR)
+        assert not await store.create(OTHER, b"another", FAR)
+        assert (await store.count(), await store.load(A), await store.load(OTHER)) == (1, b"session", b"one")
+        assert not await store.replace(OTHER, b"other", b"two", FAR)
+        assert await store.replace(OTHER, b"one", b"two", FAR)
+        assert not await store.delete(OTHER, b"one")
+        assert await store.delete(OTHER, b"two")
+        assert (await store.count(), await store.load(OTHER)) == (1, None)
+
+    async def test_a_record_that_is_not_a_session_expires_like_one(self, store: Store) -> None:
+        await store.create(OTHER, b"x", time.time() + 1)
+        await asyncio.sleep(1.1)
+        assert await store.sweep(time.time(), 10) == ([] if self.expires_by_itself else [OTHER])
+        assert await store.load(OTHER) is None
 
     async def test_sweep_removes_what_has_expired_and_nothing_else(self, store: Store) -> None:
         now = time.time()

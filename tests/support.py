@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,9 @@ HOME = "/sample"
 UPDATE = "/sample/text"
 END = "/sample/end"
 DEFAULT = "initial text"
+
+# What the fixture `client_with` is.
+ClientWith = Callable[..., Awaitable[httpx.AsyncClient]]
 
 # Made once: reading the certificate authorities is 50 ms of CPU, and each client would do it for itself.
 TLS = httpx.create_ssl_context()

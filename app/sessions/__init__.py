@@ -1,8 +1,8 @@
 """Server-side sessions. This package imports nothing of the app around it: copy the folder to use it elsewhere.
 
 It needs msgspec. `litestar.SessionPlugin` attaches it to a Litestar app, `middleware.SessionMiddleware` to any other
-ASGI app. Start reading with `middleware.py`, and follow a request down: `manager.py`, `session.py`, `values.py`,
-`record.py`, `request_store.py`; `store.py` says what a store has to do.
+ASGI app. Start reading with `middleware.py`, and follow a request down: `manager.py`, `session.py`, `identity.py`,
+`values.py`, `owners.py`, `records.py`; `store.py` says what a store has to do.
 """
 
 from .errors import (

@@ -1,19 +1,37 @@
-"""Sessions from the shell: `litestar sessions show|destroy|count|flush`."""
+"""Sessions from the shell: `litestar sessions list|show|destroy|count|flush`."""
 
 import asyncio
+import logging
+import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
+from rich.console import Console
 
 from .manager import SessionManager
 from .store import StoreUnavailable
+
+PROGRESS_AFTER = 1.0  # seconds
+
+Operation = Callable[[SessionManager], Awaitable[Any]]
 
 
 @click.group("sessions")
 def sessions_group() -> None:
     """Look after server-side sessions. An id is the one that the log shows."""
+
+
+@sessions_group.command("list")
+@click.argument("owner")
+@click.pass_obj
+def list_sessions(env: Any, owner: str) -> None:
+    """List the sessions of an owner, a user id. The one that was seen last comes first; values are not shown."""
+    for session in _run(env, lambda sessions: sessions.list(owner)):
+        click.echo(f"{session.id}  created {_utc(session.created_at)}  last seen {_utc(session.last_seen)}")
 
 
 @sessions_group.command()
@@ -29,29 +47,38 @@ def show(env: Any, session_id: str) -> None:
 
 
 @sessions_group.command()
-@click.argument("session_id")
+@click.argument("session_id", required=False)
+@click.option("--owner", help="A user id: end all sessions of this owner.")
 @click.pass_obj
-def destroy(env: Any, session_id: str) -> None:
-    """End one session."""
-    _run(env, lambda sessions: sessions.destroy(session_id))
-    click.echo(f"destroyed {session_id}")
+def destroy(env: Any, session_id: str | None, owner: str | None) -> None:
+    """End one session, or all sessions of an owner."""
+    if owner is not None and session_id is None:
+        with _progress("destroyed") as report:
+            click.echo(f"destroyed {_run(env, lambda sessions: sessions.end_all(owner, on_progress=report))}")
+    elif session_id is not None and owner is None:
+        _run(env, lambda sessions: sessions.destroy(session_id))
+        click.echo(f"destroyed {session_id}")
+    else:
+        raise click.UsageError("Name either a session, by its id, or --owner.")
 
 
 @sessions_group.command()
 @click.pass_obj
 def count(env: Any) -> None:
     """Count the sessions in the store, those included that expired and were not removed yet."""
-    click.echo(_run(env, lambda sessions: sessions.count()))
+    with _progress("counted"):
+        click.echo(_run(env, lambda sessions: sessions.count()))
 
 
 @sessions_group.command()
 @click.pass_obj
 def flush(env: Any) -> None:
     """Remove the sessions that have expired. The running app does that by itself once a minute."""
-    click.echo(f"removed {_run(env, lambda sessions: sessions.flush())}")
+    with _progress("removed") as report:
+        click.echo(f"removed {_run(env, lambda sessions: sessions.flush(report))}")
 
 
-def _run(env: Any, operation: Callable[[SessionManager], Awaitable[Any]]) -> Any:
+def _run(env: Any, operation: Operation) -> Any:
     async def within_lifespan() -> Any:
         async with env.app.lifespan():  # so that listeners hear of what happens here
             try:
@@ -63,6 +90,36 @@ def _run(env: Any, operation: Callable[[SessionManager], Awaitable[Any]]) -> Any
     if isinstance(result, click.ClickException):
         raise result
     return result
+
+
+@contextmanager
+def _progress(verb: str) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many sessions are done. Show that on a terminal, if it takes a while.
+
+    On Ctrl+C, say how many were done, and end with status 130, as shells expect.
+    """
+    done = 0
+    status = Console(stderr=True).status(f"{verb} 0 sessions")
+    timer = threading.Timer(PROGRESS_AFTER, status.start)  # not in the event loop, which a store may keep busy
+    timer.daemon = True
+
+    def report(number: int) -> None:
+        nonlocal done
+        done = number
+        status.update(f"{verb} {done:,} sessions")
+
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        logging.disable(logging.INFO)  # a line for each session that ends would hide the progress
+        timer.start()
+    try:
+        yield report
+    except KeyboardInterrupt:
+        click.echo(f"Stopped: {verb} {done} sessions so far. The same command goes on from here.", err=True)
+        raise SystemExit(130) from None
+    finally:
+        timer.cancel()
+        status.stop()
+        logging.disable(logging.NOTSET)
 
 
 def _utc(instant: float) -> str:

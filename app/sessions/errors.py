@@ -41,3 +41,12 @@ class PrefetchRefused(SessionError):
     """The browser asked for a session's page before the visitor did. By then the copy could be out of date."""
 
     status_code = 503
+
+
+def remedy(session_id: str, key: str | None) -> str:
+    """Return how to save a value that comes too late, or, without a key, how to change the session as a whole."""
+    if not session_id:
+        return "Change it in a request with a session, before its response starts."
+    if key is None:
+        return f"Rotate it before the response starts. Destroy it with: await sessions.destroy({session_id!r})"
+    return f"Save it with: async with sessions.edit({session_id!r}) as session: session[{str(key)!r}] = value"

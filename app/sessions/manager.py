@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
 from .events import EndEvents
 from .memory import MemoryStore, warn_if_one_of_several
-from .records import TOKEN, OutageLog, Records, digest
+from .owners import OwnerList
+from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
-from .store import Store, StoreUnavailable
+from .store import OTHER_PREFIX, Store, StoreUnavailable
 
 MAX_CANDIDATES = 4  # cookies of the right name that are looked up for one request
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
 SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which no request is served
 TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
+
+Sessions = list[Session]
+Progress = Callable[[int], None]  # is called with the number of sessions that were removed so far
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class SessionManager:
         candidates = list(dict.fromkeys(filter(TOKEN.fullmatch, tokens)))[:MAX_CANDIDATES]
         try:
             for token in candidates:
-                if stored := await records.find(digest(token)):
+                if stored := await records.find(digest(token), visit=True):
                     return Session(self.name, records, self.events, stored=stored)
         except StoreUnavailable as failure:
             return Session(self.name, records, self.events, failure=failure)
@@ -59,13 +63,48 @@ class SessionManager:
 
     async def find(self, session_id: str) -> Session:
         """Return a session as the store holds it now. Raises LookupError if none is alive, or StoreUnavailable."""
-        records = self._records()
-        stored = await records.find(session_id)
+        stored = await self._records().find(session_id) if SESSION_ID.fullmatch(session_id) else None
         if stored is None:
             raise LookupError(f"there is no session {session_id}")
-        session = Session(self.name, records, self.events, stored=stored)
-        session.has_visitor = False
-        return session
+        return self._without_visitor(stored)
+
+    async def list(self, owner: str) -> Sessions:
+        """Return the living sessions of an owner, which is a user id. The one that was seen last comes first.
+
+            for device in await sessions.list("ada"):
+                device.id, device.created_at, device.last_seen, device.expires_at, dict(device)
+
+        A session that is being rotated at this moment may be missing. Raises StoreUnavailable.
+        """
+        found = await OwnerList(self._records(), owner).living()
+        found.sort(key=lambda stored: stored.record.last_seen or 0, reverse=True)
+        return [self._without_visitor(stored) for stored in found]
+
+    async def end_all(self, owner: str, *, keep: str | None = None, on_progress: Progress | None = None) -> int:
+        """End all sessions of an owner, except the one with the id `keep`, and return how many were ended.
+
+            await sessions.end_all("ada", keep=session.id)  # after a change of password
+
+        When this returns, every session is dead that the owner had before the call. No rotation or save that was under
+        way leaves a successor alive, except that of the kept session. A login at the same moment may escape or not.
+
+        Raises StoreUnavailable; then some may be left, and another call ends them. With `on_progress`, which is called
+        with the number so far, it takes as long as it needs; otherwise not longer than a request may wait.
+        """
+        records, count = self._records(), 0
+
+        async def ended(session_id: str) -> None:
+            nonlocal count
+            count += 1
+            self.events.announce(session_id, "destroyed")
+            if count % SWEEP_BATCH == 0:
+                await self.events.wait(1.0)
+            if on_progress:
+                on_progress(count)
+                records.waited = 0.0
+
+        await OwnerList(records, owner).end_all(keep, ended)
+        return count
 
     def no_session(self, reason: str) -> Session:
         """Return an empty session that is not `available`. A change raises an error with this reason."""
@@ -100,19 +139,22 @@ class SessionManager:
         """Return how many sessions the store holds, including expired ones that were not removed yet."""
         return await self._records().run(self.store.count)
 
-    async def flush(self) -> int:
+    async def flush(self, on_progress: Progress = lambda _: None) -> int:
         """Remove the expired sessions, in batches between which requests are served; return how many.
 
-        While one call runs, another does nothing and returns 0. Several processes may flush at once: the store makes
-        sure that each session is removed, and reported, by one of them.
+        `on_progress` is called with the number so far. While one call runs, another does nothing and returns 0.
+        Several processes may flush at once: the store makes sure that each session is removed, and reported, by one
+        of them.
         """
         if self._flushing.locked():
             return 0
         async with self._flushing:
             removed = 0
             while batch := await self._records().run(self.store.sweep, time.time(), SWEEP_BATCH):
-                removed += len(batch)
-                for session_id in batch:
+                sessions = [session_id for session_id in batch if not session_id.startswith(OTHER_PREFIX)]
+                removed += len(sessions)
+                on_progress(removed)
+                for session_id in sessions:
                     self.events.announce(session_id, "expired")
                 await asyncio.sleep(0.01)
                 await self.events.wait(1.0)  # otherwise the events of a large sweep would pile up
@@ -140,6 +182,12 @@ class SessionManager:
                 pass  # it is logged where it is noticed
             except Exception:
                 logger.exception("The sweep failed")
+
+    def _without_visitor(self, stored: Stored) -> Session:
+        """Return a session that was opened by its id."""
+        session = Session(self.name, self._records(), self.events, stored=stored)
+        session.has_visitor = False
+        return session
 
     def _records(self, limit: float | None = None) -> Records:
         return Records(self.store, self.lifetime, self.idle_timeout, self._outages, limit)

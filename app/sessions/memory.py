@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import sys
 
+from .store import OTHER_PREFIX
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +41,7 @@ class MemoryStore:
         return expired
 
     async def count(self) -> int:
-        return len(self._records)
+        return sum(not session_id.startswith(OTHER_PREFIX) for session_id in self._records)
 
     async def close(self) -> None:
         """Keep the sessions: the same store may be used again."""

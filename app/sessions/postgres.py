@@ -32,7 +32,7 @@ DELETE FROM {table} WHERE id = ANY (ARRAY(
     SELECT id FROM {table} WHERE deadline <= $1 ORDER BY deadline LIMIT $2 FOR UPDATE SKIP LOCKED
 )) RETURNING id
 """
-COUNT = "SELECT count(*) FROM {table}"
+COUNT = "SELECT count(*) FROM {table} WHERE id NOT LIKE 'other:%'"  # OTHER_PREFIX
 
 READERS, WRITERS = 2, 4  # connections a process; separate, so that saves that wait for a lock delay no page view
 MAX_BATCH = 16  # ids a statement; each record may be about a mebibyte, and a small one waits for the others

@@ -35,10 +35,10 @@ OPTIONS = (
 class Connection:
     """A connection, and the statements that were prepared on it."""
 
-    def __init__(self, raw: Any, can_prepare: bool) -> None:
+    def __init__(self, raw: Any, is_direct: bool) -> None:
         self.raw = raw
+        self.is_direct = is_direct  # not through a pooler
         self.used_at = time.monotonic()
-        self._can_prepare = can_prepare
         self._prepared: dict[str, Any] = {}
 
     @classmethod
@@ -53,7 +53,7 @@ class Connection:
             raise
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
-        if not self._can_prepare:
+        if not self.is_direct:
             return list(await self.raw.fetch(statement, *arguments))  # two round trips instead of one
         if statement not in self._prepared:
             self._prepared[statement] = await self.raw.prepare(statement)
@@ -165,7 +165,11 @@ class Pool:
     def _discard(self, connection: Connection) -> None:
         """Close a connection in the background. No visitor waits for that."""
         self._open.discard(connection)
-        self._start(connection.close())
+        if connection.is_direct:
+            self._start(connection.close())
+        else:
+            # PgBouncer 1.18 ends ("bad client state") if it is asked to cancel while its server does not answer.
+            connection.raw.terminate()
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

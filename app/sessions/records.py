@@ -27,7 +27,9 @@ NOTHING = msgspec.Raw()  # in the changes to some values: this one is gone
 MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
 OUTAGE_PAUSE = 90.0  # seconds without a failure, after which the next failure is a new outage
 RENEWAL_TIMEOUT = 1.0  # seconds; a renewal that fails is made up for by the next request
+SEEN_INTERVAL = 300.0  # seconds between two writes of `last_seen`
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url; use fullmatch
+SESSION_ID = re.compile(r"[0-9a-f]{64}")  # use fullmatch
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no
     request comes: the same instant, or an earlier one where there is an idle timeout. Each of the `values` stays JSON
-    text until somebody reads it. `owner` (a user id) and `last_seen` are reserved (docs/decisions/8-owners.md).
+    text until somebody reads it. `owner` is a user id, and never changes under the same session id (see `owners.py`).
+    `last_seen` is for sessions with an owner: when their visitor last sent a request, up to `SEEN_INTERVAL` late.
     """
 
     created_at: Instant
@@ -76,6 +79,11 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def new_token() -> str:
+    """Return 32 bytes from the system's secure random source (ASVS 7.2.3), in base64url."""
+    return secrets.token_urlsafe(32)
+
+
 @dataclass
 class OutageLog:
     """Writes one line per outage, however many requests it hits and however it flickers."""
@@ -104,10 +112,13 @@ class Records:
     outages: OutageLog
     limit: float | None = None
     waited: float = field(default=0.0, init=False)  # seconds
-    corrupt_id: str | None = field(default=None, init=False)  # a record that counts as none; `create` removes it
+    corrupt_id: str | None = field(default=None, init=False)  # a record that counts as none; `begin` removes it
 
-    async def find(self, session_id: str) -> Stored | None:
-        """Return the session with this id, with its idle deadline moved if that is due; None if none is alive."""
+    async def find(self, session_id: str, *, visit: bool = False) -> Stored | None:
+        """Return the session with this id; None if none is alive.
+
+        If a `visit` asks for it, move its idle deadline and note when its owner was last seen, should that be due.
+        """
         text = await self.run(self.store.load, session_id)
         if text is None:
             return None
@@ -124,39 +135,42 @@ class Records:
         if now >= record.deadline:
             return None
         stored = Stored(session_id, text, record)
+        if not visit:
+            return stored
+        seen = now if record.owner is not None and abs(now - (record.last_seen or 0)) >= SEEN_INTERVAL else None
         # A deadline is moved once it is off by a tenth of the idle timeout, so that few requests cost a write. It is
         # also off when the operator has changed the idle timeout.
+        overdue = 0.0
         if self.idle_timeout or record.deadline != record.expires_at:
             overdue = abs(self._deadline(record.expires_at, now) - record.deadline)
-            if overdue > (self.idle_timeout or 0) / 10:
-                return await self._renew(stored)
+        if seen or overdue > (self.idle_timeout or 0) / 10:
+            return await self._renew(stored, seen)
         return stored
 
-    async def create(self, values: Values) -> tuple[Stored, str]:
-        """Store a session that begins now. Return it, and its token."""
+    async def begin(self, changes: Values, owner: str | None) -> Record:
+        """Return the record of a session that begins now. Remove the corrupt one whose place it takes."""
+        values = {key: text for key, text in changes.items() if text != NOTHING}
         if self.corrupt_id:
             await self.run(self.store.delete, self.corrupt_id)
         now = time.time()
         expires_at = now + self.lifetime
-        record = Record(now, expires_at, self._deadline(expires_at, now), values)
-        return await self.insert(record.encode(), record)
+        return Record(now, expires_at, self._deadline(expires_at, now), values, owner, None if owner is None else now)
 
-    async def insert(self, text: bytes, record: Record) -> tuple[Stored, str]:
-        """Store a record under a new token: 32 bytes from the system's secure random source (ASVS 7.2.3)."""
-        token = secrets.token_urlsafe(32)
-        stored = Stored(digest(token), text, record)
-        if not await self.run(self.store.create, stored.id, text, record.deadline):
+    async def insert(self, token: str, record: Record, text: bytes | None = None) -> tuple[Stored, str]:
+        """Store a record, or the text of one, under a token that nobody has yet."""
+        stored = Stored(digest(token), text or record.encode(), record)
+        if not await self.run(self.store.create, stored.id, stored.text, record.deadline):
             raise StoreUnavailable("it claims to hold a session under a token that was just made")
         return stored, token
 
-    async def replace(self, old: Stored, changes: Values) -> Stored | None:
+    async def replace(self, old: Stored, changes: Values, last_seen: float | None = None) -> Stored | None:
         """Merge changes into a record. None if it has expired, or the store holds another one by now."""
         now = time.time()
         if now >= old.record.deadline:
             return None
         values = {key: text for key, text in {**old.record.values, **changes}.items() if text != NOTHING}
-        deadline = self._deadline(old.record.expires_at, now)
-        record = msgspec.structs.replace(old.record, values=values, deadline=deadline)
+        deadline, seen = self._deadline(old.record.expires_at, now), last_seen or old.record.last_seen
+        record = msgspec.structs.replace(old.record, values=values, deadline=deadline, last_seen=seen)
         text = record.encode(old.text)
         replaced = await self.run(self.store.replace, old.id, old.text, text, deadline)
         return Stored(old.id, text, record) if replaced else None
@@ -182,11 +196,11 @@ class Records:
         finally:
             self.waited += time.monotonic() - started
 
-    async def _renew(self, stored: Stored) -> Stored:
-        """Move the idle deadline. A renewal that is lost or fails does no harm."""
+    async def _renew(self, stored: Stored, last_seen: float | None) -> Stored:
+        """Move the idle deadline, and note `last_seen` in the same write. A renewal that is lost does no harm."""
         quick = Records(self.store, self.lifetime, self.idle_timeout, self.outages, RENEWAL_TIMEOUT)
         with suppress(StoreUnavailable, SessionTooLarge):
-            return await quick.replace(stored, {}) or stored
+            return await quick.replace(stored, {}, last_seen) or stored
         return stored
 
     def _deadline(self, expires_at: float, now: float) -> float:

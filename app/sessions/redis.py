@@ -128,7 +128,7 @@ class RedisStore:
 
     async def _count(self, _again: bool) -> int:
         await self._client.initialize()
-        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "*"
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "[0-9a-f]*"  # so not the lists of owners
         return sum([1 async for _ in self._client.scan_iter(match=pattern, count=1000)])
 
     async def _run(self, first: Command, again: Command) -> Any:

@@ -1,28 +1,27 @@
 """One visitor's session: what handlers read, change, rotate and destroy."""
 
 import asyncio
-import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .awaited import Call, report_calls, reported_unless_awaited
-from .errors import SessionEnded, SessionReadOnly
+from .awaited import reported_unless_awaited
+from .errors import SessionEnded, SessionError
 from .events import EndEvents
 from .headers import set_cookie
-from .records import NOT_STORED, NOTHING, Records, Stored, Values
+from .identity import UNCHANGED, OwnedValues
+from .owners import Successor, create, unlist
+from .records import NOT_STORED, NOTHING, Records, Stored, Values, new_token
 from .store import StoreUnavailable
-from .values import IMMUTABLE, SessionValues, text_of
+from .values import text_of
 
 Header = tuple[bytes, bytes]
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(eq=False, repr=False)
-class Session(SessionValues):
+class Session(OwnedValues):
     """A dict of JSON values that belongs to one visitor and is kept in the store between requests.
 
     A visitor has a session once a value is stored in it; reading creates nothing. Changes are found by value and saved
@@ -43,11 +42,7 @@ class Session(SessionValues):
     left_to_host: bool = field(default=False, init=False)
     # The exception for which changes were dropped:
     rolled_back_for: BaseException | None = field(default=None, init=False)
-    # False if it was opened by its id, so that nobody can be told a new token:
-    has_visitor: bool = True
-    calls: list[Call] = field(default_factory=list, init=False)
 
-    _to_destroy: str = field(default="", init=False)  # the id of the session that `end` leaves to the next save
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)  # for two tasks of one request
 
     def __repr__(self) -> str:
@@ -65,6 +60,11 @@ class Session(SessionValues):
     def created_at(self) -> float | None:
         """Unix time in seconds; None while nothing is stored."""
         return self.stored.record.created_at if self.id else None
+
+    @property
+    def last_seen(self) -> float | None:
+        """When the visitor last sent a request: a Unix time, up to 5 minutes old. None without an owner."""
+        return self.stored.record.last_seen if self.id else None
 
     @property
     def expires_at(self) -> float | None:
@@ -92,9 +92,12 @@ class Session(SessionValues):
     async def commit(self) -> None:
         """Do what `save` says, and what `end` has left to do."""
         async with self._lock:
-            if self._to_destroy:
+            if self._to_destroy.id:
                 await self._destroy_now()
-            if not (changes := self._changes()):
+            changes = self._changes()
+            if self.stored.id and self._new_owner is not UNCHANGED:
+                await self._rotate_owned()
+            if not changes and self._new_owner is UNCHANGED:
                 return
             if (stored := self.stored).id:
                 while (replaced := await self._records.replace(stored, changes)) is None:
@@ -102,7 +105,7 @@ class Session(SessionValues):
                 self._take_over(replaced, changes)
                 return
             self._require_cookie()
-            self._belong_to(*await self._records.create({key: text for key, text in changes.items() if text}))
+            self._belong_to(*await create(self._records, changes, self.owner))
             self._defaults = {key: text for key, text in self._defaults.items() if key not in changes}
 
     @reported_unless_awaited
@@ -110,20 +113,22 @@ class Session(SessionValues):
         """Give the stored data a new token; the old one is dead when this returns.
 
         Call it wherever a visitor gains or loses rights, above all at login. Otherwise an attacker who planted the
-        old token in the browser would gain them too (session fixation; ASVS 7.2.4). Changes that are not saved yet
-        are saved with the response. The lifetime is not extended. Without a stored session it does nothing, because
-        the first save makes a new token anyway.
+        old token in the browser would gain them too (session fixation; ASVS 7.2.4). A new owner is stored at once;
+        other changes are saved with the response. The lifetime is not extended. Without a stored session it does
+        nothing, because the first save makes a new token anyway.
 
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
         """
         self._require_writable()
         self._require_cookie()
         async with self._lock:
-            while (old := self.stored).id:
+            if owned := self.stored.id != "" and self.owner is not None:
+                await self._rotate_owned()
+            while not owned and (old := self.stored).id:
                 if time.time() >= old.record.deadline:
                     await self._reload(old, {})  # which raises SessionEnded
                 # The copy comes first, under a token that nobody has yet: a crash in between loses nothing.
-                new, token = await self._records.insert(old.text, old.record)
+                new, token = await self._records.insert(new_token(), old.record, old.text)
                 try:
                     was_current = await self._records.delete(old.id, old.text)
                 except (StoreUnavailable, asyncio.CancelledError):
@@ -147,12 +152,6 @@ class Session(SessionValues):
             self.end()
             await self._destroy_now()
 
-    def end(self) -> None:
-        """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
-        self._require_writable()
-        self._to_destroy = self._to_destroy or self.stored.id
-        self._forget()
-
     def rollback(self, error: BaseException | None = None) -> None:
         """Drop all changes since the last save. After a failure of the store, be empty and not `available`.
 
@@ -161,22 +160,11 @@ class Session(SessionValues):
         """
         for key in list(self._objects):
             self._detach(key)
-        self.rolled_back_for = error or sys.exception()
+        self._new_owner, self.rolled_back_for = UNCHANGED, error or sys.exception()
         if isinstance(error, StoreUnavailable):
             self.failure = error
         if self.failure:
             self.hidden, self.stored = True, NOT_STORED
-
-    def report(self) -> None:
-        """Log what this request did to the session without effect. The middleware calls it at the end."""
-        report_calls(self.calls)
-        if not self.read_only:
-            return  # no response confirmed anything
-        changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
-        texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
-        lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
-        for key in lost | {key for key, value, text in self._detached if text_of(value) != text}:
-            logger.error("A change inside session[%r] came too late to be saved. %s", key, self._remedy(key))
 
     def finish_headers(self, headers: Iterable[Header], scope: Mapping[str, Any]) -> list[Header]:
         """Return a response's headers with those of the session: no cache may keep it, and the cookie may change.
@@ -194,11 +182,6 @@ class Session(SessionValues):
         return finished
 
     # How it is done
-
-    def _require_cookie(self) -> None:
-        if not self.has_visitor:
-            reason = "This session was opened by its id, so no browser can be told a new token. "
-            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
 
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
         """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
@@ -223,14 +206,34 @@ class Session(SessionValues):
         self.stored = stored
 
     def _belong_to(self, stored: Stored, token: str) -> None:
-        self.stored = stored
+        self.stored, self._new_owner = stored, UNCHANGED
         self.cookie = (token, round(self.remaining))
 
+    async def _rotate_owned(self) -> None:
+        """Rotate a session that has an owner, or gets one: `owners.py` says why in these steps."""
+        successor = Successor(self._records, self.stored, str(self.owner))
+        await successor.reserve()
+        try:
+            while not await successor.supersede(self.stored):
+                await self._reload(self.stored, {})
+        except SessionError:
+            await successor.cancel()
+            raise
+        self._events.announce(self.stored.id, "rotated", successor.id)
+        self._belong_to(successor.stored, successor.token)
+        if not await successor.begin():
+            self._events.announce(successor.id, "destroyed")
+            self.cookie = None
+            self._forget()
+            raise SessionEnded
+        await successor.tidy()
+
     async def _destroy_now(self) -> None:
-        if session_id := self._to_destroy:
-            removed = await self._records.delete(session_id)
-            self._to_destroy = ""  # after a failure, the next save tries again
+        if (ended := self._to_destroy).id:
+            removed = await self._records.delete(ended.id)
+            self._to_destroy = NOT_STORED  # after a failure, the next save tries again
             # If another request has ended it, the cookie may already be that of the next session: leave it.
             self.cookie = ("", 0) if removed else None
             if removed:
-                self._events.announce(session_id, "destroyed")
+                self._events.announce(ended.id, "destroyed")
+                await unlist(self._records, ended)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
+OTHER_PREFIX = "other:"  # of the id of a record that is not a session, such as the list of an owner's sessions
 TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has its answer within five seconds
 
 
@@ -22,9 +23,12 @@ class StoreUnavailable(Exception):
 class Store(Protocol):
     """Five operations on records, and two for operators.
 
-    `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters). `deadline` and `now` are Unix
-    times in seconds; a store keeps a deadline to the millisecond. A missing record is not an error. An expired record
-    may be returned or not: the caller checks the deadline inside the record.
+    `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters), or `OTHER_PREFIX` and a
+    SHA-256 in hex (70 characters). Records of the second kind are not sessions. All methods treat both kinds alike,
+    except that `count` counts only the first.
+
+    `deadline` and `now` are Unix times in seconds; a store keeps a deadline to the millisecond. A missing record is
+    not an error. An expired record may be returned or not: the caller checks the deadline inside the record.
 
     **Opening.** The constructor raises ValueError for an address or an option that can never work, and shows no part
     of a secret. It connects to nothing. The first call opens what it needs and creates a missing table or folder, also
@@ -75,7 +79,10 @@ class Store(Protocol):
         ...
 
     async def count(self) -> int:
-        """Return the number of records, including those that expired and were not swept yet."""
+        """Return the number of sessions, including those that expired and were not swept yet.
+
+        Records whose id begins with `OTHER_PREFIX` are not counted.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,12 +1,14 @@
 """What is in a session: the half that is a dict. `session.py` has the other half, which talks to the store."""
 
+import logging
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar, cast, overload
 
 import msgspec
 
-from .errors import InvalidValue, SessionReadOnly
+from .awaited import Call, report_calls
+from .errors import InvalidValue, SessionReadOnly, remedy
 from .json_values import invalid_value
 from .keys import Key
 from .records import NOT_STORED, NOTHING, Stored, Values
@@ -18,6 +20,8 @@ D = TypeVar("D")
 IMMUTABLE = (str, int, float, bool, type(None))
 ABSENT: Final[Any] = object()
 NOT_JSON = msgspec.Raw(b"not JSON")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -41,8 +45,9 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     read_only: str = ""
     # What the store raised. Every use of the session raises it; if the session is hidden, only a change does:
     failure: StoreUnavailable | None = None
-    # Whether the end of the request has to look for changes that came too late:
+    # Whether the end of the request has to look for changes that came too late, and for calls nobody awaited:
     watched: bool = field(default=False, init=False)
+    calls: list[Call] = field(default_factory=list, init=False)
     # Whether the session is empty because there is none to show:
     hidden: bool = False
 
@@ -145,6 +150,17 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._require_writable()
         super().clear()
 
+    def report(self) -> None:
+        """Log what this request did to the session without effect. The middleware calls it at the end."""
+        report_calls(self.calls)
+        if not self.read_only:
+            return  # no response confirmed anything
+        changeable = [(key, value) for key, value in self._objects.items() if not isinstance(value, IMMUTABLE)]
+        texts = [(key, text_of(value, self._defaults.get(key))) for key, value in changeable]
+        lost = {key for key, text in texts if text != self.stored.record.values.get(key, NOTHING)}
+        for key in lost | {key for key, value, text in self._detached if text_of(value) != text}:
+            logger.error("A change inside session[%r] came too late to be saved. %s", key, remedy(self.stored.id, key))
+
     def __reduce__(self) -> str:
         raise TypeError("A session cannot be copied or pickled. Copy its values: copy.deepcopy(dict(session))")
 
@@ -182,15 +198,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
             raise self.failure
         if self.read_only:
             what = "The session" if key is None else f"session[{str(key)!r}]"
-            raise SessionReadOnly(f"{what} cannot be changed: {self.read_only}. {self._remedy(key)}")
-
-    def _remedy(self, key: str | None) -> str:
-        """Return how to save a value that comes too late, or to change the session as a whole."""
-        if not self.stored.id:
-            return "Change it in a request with a session, before its response starts."
-        if key is None:
-            return f"Rotate it before the response starts. Destroy it with: await sessions.destroy({self.stored.id!r})"
-        return f"Save it with: async with sessions.edit({self.stored.id!r}) as session: session[{str(key)!r}] = value"
+            raise SessionReadOnly(f"{what} cannot be changed: {self.read_only}. {remedy(self.stored.id, key)}")
 
 
 def text_of(value: Any, default: msgspec.Raw | None = None) -> msgspec.Raw:

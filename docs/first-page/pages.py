@@ -15,7 +15,7 @@ NOTE_FIELD = Field("note", label="Note", max_size=1_000)
 
 
 @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST])
-async def first_page(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any] | Template:
+async def first_page(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any]:
     """Show the note, or store the one that the page's form sends: through htmx, or without JavaScript."""
     if request.method != "POST":
         return Template("first_page.html", context={"note": session[NOTE]})

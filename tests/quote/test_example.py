@@ -1,6 +1,5 @@
 """How to test pages of your own: `client_with` makes a client whose session holds what you choose."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -10,8 +9,7 @@ from litestar.di import NamedDependency
 from app.main import create_app
 from app.sessions import Session
 from app.settings import Settings
-
-ClientWith = Callable[..., Awaitable[httpx.AsyncClient]]
+from tests.support import ClientWith
 
 
 async def test_the_page_shows_what_the_session_holds(client_with: ClientWith) -> None:

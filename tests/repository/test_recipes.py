@@ -1,4 +1,4 @@
-"""The recipes of `docs/recipes.md`, followed to the letter in a copy of the project.
+"""The recipes in `docs/recipes.md`, followed to the letter in a copy of the project: with the demo, and after its deletion.
 
 What stands in front of a block of code says where it goes. It has to end in one of these, or nobody could follow it:
 
@@ -8,14 +8,11 @@ What stands in front of a block of code says where it goes. It has to end in one
     In `file`, replace `text` with:     (or `the line`)
     Copy `file` to `file`               (this one has no block)
 
-Blocks of `sh` and `conf` are for the person who runs the app.
+Blocks of `sh` and `conf` are for the person who runs the app. A recipe that builds on another one says: This needs the
+recipe “Its title”.
 """
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +22,16 @@ import pytest
 from app.settings import PROJECT
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
-from tests.support import BROWSER, token_of
+from tests.repository.copies import copy_project, delete_demo, run
+from tests.support import HeldRequest, Server
 
 pytestmark = pytest.mark.full
 
-RECIPES = re.split(r"^## ", (PROJECT / "docs/recipes.md").read_text(), flags=re.MULTILINE)[1:]
-VALUE, NEW_PAGE, LOGIN, LOGOUT, GUARD, REDIS, STORE = RECIPES
+RECIPES: dict[str, str] = {}  # by title, in their order
+for recipe in re.split(r"^## ", (PROJECT / "docs/recipes.md").read_text(), flags=re.MULTILINE)[1:]:
+    title, _, text = recipe.partition("\n")
+    RECIPES[title] = text
+REDIS, STORE = "Redis", "A store of your own"
 
 PLACES = {
     "create": r"[Cc]reate `(?P<file>[^`]+)`:",
@@ -59,7 +60,7 @@ def steps(recipe: str) -> list[Step]:
     found = []
     for source, file in re.findall(r"Copy `([^`]+)` to `([^`]+)`", " ".join(recipe.split())):
         found.append(Step("create", file, "", (PROJECT / source).read_text()))
-    for words, code in blocks(recipe, "python", "html"):
+    for words, code in blocks(recipe, "python", "html", "css"):
         matches = {place: re.search(f"{pattern}$", words) for place, pattern in PLACES.items()}
         place, match = next(((place, match) for place, match in matches.items() if match), ("", None))
         assert match, f"Nobody could tell where this goes: {words[-80:]!r}\n{code}"
@@ -90,54 +91,42 @@ def follow(step: Step, project: Path) -> None:
     path.write_text(before + (step.code + line if step.place == "above" else line + step.code) + after)
 
 
-def run(project: Path, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python module in the project, with no settings but these."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSION_")} | settings
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=project,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def with_those_it_needs(title: str) -> list[str]:
+    """Return the titles of a recipe and of those before it that it builds on."""
+    text = " ".join(RECIPES[title].split())
+    return [
+        *(each for other in re.findall(r"needs the recipe “(.+?)”", text) for each in with_those_it_needs(other)),
+        title,
+    ]
 
 
-def run_tests(project: Path, recipes: list[str], endings: set[str], **settings: str) -> None:
-    """Run the tests of these recipes, on the stores that need no server of their own. All have to end like this."""
-    files = [step.file for recipe in recipes for step in steps(recipe) if is_test(step)]
-    without = "not [redis and not [cluster and not [postgres"
-    command = ("pytest", "-q", "-n0", "--continue-on-collection-errors", "-k", without, *files)
-    report = run(project, *command, **settings).stdout
-    [summary] = re.findall(r"^\d+ .* in [\d.]+s.*$", report, flags=re.MULTILINE)
-    found = set(re.findall(r"\d+ (passed|failed|skipped|error)", summary))
-    if STORE in recipes and "passed" in found:
-        found.discard("skipped")  # what the suite can prove only with more fixtures
-    assert found == endings, report
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of the project, to follow recipes in."""
-    unneeded = shutil.ignore_patterns(".*", "var", "node_modules")
-    return shutil.copytree(PROJECT, tmp_path / "project", ignore=unneeded)
-
-
-@pytest.fixture
-def finished_project(project: Path) -> Path:
-    """A copy in which all recipes were followed, one after the other."""
-    for recipe in RECIPES:
-        for step in steps(recipe):
+def follow_all(titles: list[str], project: Path) -> None:
+    for title in titles:
+        for step in steps(RECIPES[title]):
             follow(step, project)
+
+
+def run_tests(project: Path, titles: list[str], endings: set[str], **settings: str) -> None:
+    """Run the tests of these recipes, on the stores that need no server of their own. All have to end like this."""
+    files = [step.file for title in titles for step in steps(RECIPES[title]) if is_test(step)]
+    report = run(project, "pytest", "-q", "-n0", "--continue-on-collection-errors", *files, **settings).stdout
+    [summary] = re.findall(r"^\d+ .* in [\d.]+s.*$", report, flags=re.MULTILINE)
+    assert set(re.findall(r"\d+ (passed|failed|skipped|error)", summary)) == endings, report
+
+
+@pytest.fixture(params=["with the demo", "without the demo"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of the project, to follow recipes in."""
+    project = copy_project(tmp_path)
+    if request.param == "without the demo":
+        delete_demo(project)
     return project
 
 
 @pytest.fixture
 def redis_servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
     """A Redis that is set up as the recipe says, and one that is not."""
-    [(_, configuration)] = blocks(REDIS, "conf")
+    [(_, configuration)] = blocks(RECIPES[REDIS], "conf")
     options = tuple(word for line in configuration.splitlines() for word in f"--{line}".split())
     servers = RedisServer(tmp_path / "good", options), RedisServer(tmp_path / "bad")
     for server in servers:
@@ -147,20 +136,21 @@ def redis_servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
         server.stop()
 
 
-def test_a_recipe_fits_a_screen_touches_three_files_at_the_most_and_adds_a_test() -> None:
-    for recipe in RECIPES:
-        assert len(recipe.strip().splitlines()) <= 60, recipe
-        files = {step.file for step in steps(recipe)}
-        assert len([file for file in files if not file.startswith("tests/")]) <= 3
-        assert len([file for file in files if file.startswith("tests/")]) == 1
+@pytest.mark.parametrize("title", RECIPES)
+def test_a_recipe_is_short_touches_at_most_three_files_and_adds_a_test(title: str) -> None:
+    assert len(RECIPES[title].strip().splitlines()) <= 100
+    files = {step.file for step in steps(RECIPES[title])}
+    assert len([file for file in files if not file.startswith("tests/")]) <= 3
+    assert len([file for file in files if file.startswith("tests/")]) == 1
 
 
-def test_an_instruction_that_cannot_be_followed_is_named(project: Path) -> None:
+def test_an_instruction_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
     for line, times in (("no such line", 0), ("import", "[1-9][0-9]+")):
-        with pytest.raises(AssertionError, match=f"`{line}` stands in app/routes.py {times} times, not once"):
-            follow(Step("above", "app/routes.py", line, ""), project)
-    with pytest.raises(AssertionError, match=r"app/routes\.py is there already"):
-        follow(Step("create", "app/routes.py", "", ""), project)
+        with pytest.raises(AssertionError, match=f"`{line}` stands in app/main.py {times} times, not once"):
+            follow(Step("above", "app/main.py", line, ""), project)
+    with pytest.raises(AssertionError, match=r"app/main\.py is there already"):
+        follow(Step("create", "app/main.py", "", ""), project)
     with pytest.raises(AssertionError, match="Nobody could tell where this goes: 'Put this somewhere:'"):
         steps("Put this somewhere:\n\n```python\npass\n```\n")
 
@@ -169,73 +159,75 @@ def test_the_tests_of_the_recipes_fail_as_long_as_nothing_is_done(
     project: Path, redis_servers: tuple[RedisServer, RedisServer]
 ) -> None:
     _, bad_redis = redis_servers
-    for step in [step for recipe in RECIPES for step in steps(recipe) if is_test(step)]:
+    for step in [step for recipe in RECIPES.values() for step in steps(recipe) if is_test(step)]:
         follow(step, project)
-    run_tests(project, RECIPES, {"failed", "error"}, SESSION_STORE=bad_redis.url)  # the store's cannot be imported
+    run_tests(project, list(RECIPES), {"failed", "error"}, SESSION_STORE=bad_redis.url)  # some cannot be imported
 
 
-@pytest.mark.parametrize(
-    "recipes",
-    [[VALUE], [NEW_PAGE], [LOGIN, LOGOUT, GUARD], [STORE]],
-    ids=["value", "page", "login", "store"],
-)
-def test_the_tests_of_a_recipe_pass_when_it_is_done(project: Path, recipes: list[str]) -> None:
-    for step in [step for recipe in recipes for step in steps(recipe)]:
-        follow(step, project)
-    run_tests(project, recipes, {"passed"})
+@pytest.mark.parametrize("title", [title for title in RECIPES if title != REDIS])
+def test_the_test_of_a_recipe_passes_when_it_is_done(project: Path, title: str) -> None:
+    titles = with_those_it_needs(title)
+    follow_all(titles, project)
+    run_tests(project, titles, {"passed", "skipped"} if title == STORE else {"passed"})
 
 
-def test_what_the_recipes_leave_behind_is_in_good_order(finished_project: Path) -> None:
-    files = {step.file for recipe in RECIPES for step in steps(recipe) if step.file.endswith(".py")}
-    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy", *files)):
-        outcome = run(finished_project, *command)
+def test_what_all_recipes_leave_behind_is_in_good_order(project: Path) -> None:
+    follow_all(list(RECIPES), project)
+    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",)):
+        outcome = run(project, *command)
         assert outcome.returncode == 0, outcome.stdout
+    run_tests(project, [title for title in RECIPES if title != REDIS], {"passed", "skipped"})
 
 
-def test_all_recipes_together_in_real_processes(finished_project: Path, tmp_path: Path) -> None:
+def test_all_recipes_together_in_real_processes(project: Path, tmp_path: Path) -> None:
     """Two workers share the folder; the sessions outlive them; a folder that is gone is a store that fails."""
+    follow_all(list(RECIPES), project)
     folder = tmp_path / "sessions"
-    options = ("--app-dir", str(finished_project))
-    server = QuoteServer(tmp_path, f"folder:///{folder}", workers=2, options=options).start()
+    options = ("--app-dir", str(project))
+    server = Server(tmp_path, f"folder:///{folder}", app="app.main:app", workers=2, options=options).start()
     try:
-        client = server.visitor("Mine.")
-        planted = token_of(client)
-        assert client.get("/members").headers["location"] == "/login"
-        ada = {"name": "ada", "password": "lovelace"}
-        wrong = client.post("/login", data=ada | {"password": ""}, headers=BROWSER)
-        assert (wrong.status_code, "<h1>Log in</h1>" in wrong.text, token_of(client)) == (403, True, planted)
-        assert "Try again." in wrong.text
-        assert client.post("/login", data=ada, headers=BROWSER).headers["location"] == "/login"
-        assert client.post("/session/author/update", data={"author": "Shakespeare"}).status_code == 303
-
+        client = server.client()
+        assert client.post("/author", data={"author": "Ada"}).status_code == 303
+        assert client.post("/files", files={"file": b"Mine.\n"}).status_code == 303
         server.stop()
         server.start()
-        pages = {path: client.get(path).text for path in ("/", "/login", "/members", "/numbers", "/manage")}
-        assert "Mine." in pages["/"]
-        assert "Shakespeare" in pages["/"]
-        assert "Hello, ada" in pages["/login"]
-        assert "ada" in pages["/members"]
-        assert "<dd>5</dd>" in pages["/numbers"]
-        assert "Folder" in pages["/manage"]
-        assert server.client(planted).get("/members").status_code == 303
+        assert "Hello, Ada!" in client.get("/").text
+        assert 'value="Ada"' in client.get("/author").text
+        assert client.get("/files/notes.txt").text == "Mine.\n"
+        assert client.post("/report").status_code == 303
 
         folder.rename(tmp_path / "away")
         assert client.get("/").status_code == 503
         (tmp_path / "away").rename(folder)
-        assert client.post("/logout").status_code == 303
-        assert client.get("/members").status_code == 303
-        assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == []
+        assert 'value="Ada"' in client.get("/author").text
+    finally:
+        server.close()
+    assert "Traceback" not in server.log, server.log
+
+
+def test_an_upload_that_breaks_off_is_not_an_error_of_the_server(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    follow_all(["A download and an upload"], project)
+    server = Server(tmp_path, app="app.main:app", options=("--app-dir", str(project))).start()
+    try:
+        start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        for sent in (start, start + b"half of it"):
+            HeldRequest(server, "POST", "/files", sent + b"." * 100, headers).abort()
+        for body in (b"", start, b"--x--", b"no form at all"):
+            response = server.client().post("/files", content=body, headers=headers)
+            assert response.status_code == 400, body
     finally:
         server.close()
     assert "Traceback" not in server.log, server.log
 
 
 def test_redis(
-    project: Path, start_server: Callable[..., QuoteServer], redis_servers: tuple[RedisServer, RedisServer]
+    tmp_path: Path, start_server: Callable[..., QuoteServer], redis_servers: tuple[RedisServer, RedisServer]
 ) -> None:
     """Sessions outlive the app and Redis; the recipe's own test is content with this one."""
     redis, _ = redis_servers
-    [(_, command)] = blocks(REDIS, "sh")
+    [(_, command)] = blocks(RECIPES[REDIS], "sh")
     [address] = re.findall(r"SESSION_STORE=(\S+)", command)
     url = address.replace("localhost:6379", f"127.0.0.1:{redis.port}")
     app = start_server(store=url)
@@ -245,6 +237,6 @@ def test_redis(
     redis.start()
     app.start()
     assert "Mine." in visitor.get("/").text
-    for step in steps(REDIS):
-        follow(step, project)
+    project = copy_project(tmp_path)
+    follow_all([REDIS], project)
     run_tests(project, [REDIS], {"passed"}, SESSION_STORE=url)

@@ -25,9 +25,10 @@ LARGE, LATE, LIST, MINE, NEW, ONE = (Key(name, JSON) for name in ["large", "late
 OTHER, QUOTE, THEIRS, USER, VALUE = (Key(name, JSON) for name in ["other", "quote", "theirs", "user", "value"])
 
 
-async def stored(sessions: SessionManager, **values: Any) -> str:
-    """Store a session with these values and return its token."""
+async def stored(sessions: SessionManager, owner: str | None = None, **values: Any) -> str:
+    """Store a session with these values, and with an owner if one is named, and return its token."""
     session = await sessions.start()
+    session.owner = owner
     session.update({Key(name, JSON): value for name, value in values.items()})
     await session.save()
     assert session.cookie

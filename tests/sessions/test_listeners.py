@@ -327,3 +327,43 @@ def test_rule_16_on_a_real_server_bad_listeners_harm_neither_requests_nor_the_st
     assert server.process.returncode in (0, -signal.SIGTERM)
     assert "the listener's own" in server.log
     assert "Application shutdown complete" in server.log
+
+
+async def test_rule_16_the_stop_cancels_a_listener_that_hangs_before_it_closes_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.sessions.events.STOP_TIMEOUT", 0.1)
+    happened: list[str] = []
+
+    class Store(MemoryStore):
+        async def close(self) -> None:
+            happened.append("closed")
+
+    async def wait_forever(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            happened.append("cancelled")
+
+    sessions = SessionManager(Store())
+    sessions.events.listeners.append(wait_forever)
+    async with sessions.running():
+        await (await sessions.start(await stored(sessions, n=1))).destroy()
+    assert happened == ["cancelled", "closed"]
+
+
+async def test_rule_16_the_stop_waits_for_a_listener_beside_one_that_is_cancelled() -> None:
+    finished: list[str] = []
+
+    @listener("session_destroyed")
+    async def cancelled(session_id: str, reason: str, new_id: str | None) -> None:  # noqa: ARG001
+        raise asyncio.CancelledError
+
+    @listener("session_destroyed")
+    async def take_a_moment(session_id: str, reason: str, new_id: str | None) -> None:  # noqa: ARG001
+        await asyncio.sleep(0.1)
+        finished.append(reason)
+
+    async with litestar_site(cancelled, take_a_moment) as app:
+        await (await app.visitor(n=1)).post("/logout")
+    assert finished == ["destroyed"]

@@ -270,6 +270,16 @@ def test_rule_12_a_read_only_server(start_server: StartServer, postgres: Postgre
     assert "read-only transaction" in server.log
 
 
+async def count_with_a_cold_store(url: str) -> int:
+    """The first call of a process has its answer within the limit, although the first host never answers."""
+    store = PostgresStore(url)
+    await store.delete(A)
+    try:
+        return await store.count()
+    finally:
+        await store.close()
+
+
 @pytest.mark.parametrize("end", ["dies", "hangs"])
 def test_rule_12_the_app_follows_a_failover(start_server: StartServer, end: str) -> None:
     """To a replica that was promoted, with both hosts in the URL. The primary is gone, or accepts and never answers."""
@@ -289,6 +299,7 @@ def test_rule_12_the_app_follows_a_failover(start_server: StartServer, end: str)
             with primary.paused():
                 replica.sql("SELECT pg_promote()")
                 wait_until(lambda: visitor.put(UPDATE, content="after", headers=TEXT).status_code == 200, 30)
+                assert asyncio.run(count_with_a_cold_store(url)) == 1
         assert shown_text(visitor.get(HOME).text) == "after"
         assert "Traceback" not in server.log
     finally:
@@ -302,7 +313,7 @@ async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primar
     try:
         async with Firewall(postgres) as firewall:
             store = PostgresStore(firewall.url)
-            assert await store.create(A, b"x", FAR)
+            await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(20)))
             # For the connections that are open, without closing them: what a demoted server tells them.
             postgres.sql("ALTER SYSTEM SET default_transaction_read_only = on")
             postgres.sql("SELECT pg_reload_conf()")
@@ -321,7 +332,7 @@ def test_rule_12_a_locked_table_delays_only_those_who_save(start_server: StartSe
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     clients = [server.client(token_of(visitor)) for _ in range(12)]
-    with ThreadPoolExecutor(12) as pool, postgres.locked("sessions"):
+    with ThreadPoolExecutor(12) as pool, postgres.holding("LOCK TABLE sessions IN EXCLUSIVE MODE"):
         saves = [pool.submit(client.put, UPDATE, content="new", headers=TEXT) for client in clients]
         wait_until(lambda: postgres.waiting() == WRITERS)
         for _ in range(20):
@@ -333,6 +344,15 @@ def test_rule_12_a_locked_table_delays_only_those_who_save(start_server: StartSe
         assert postgres.connections() <= READERS + WRITERS
     assert visitor.put(UPDATE, content="newer", headers=TEXT).status_code == 200
     assert shown_text(visitor.get(HOME).text) == "newer"
+
+
+async def test_rule_10_a_sweep_leaves_out_what_somebody_has_locked(postgres: PostgresServer, store: Store) -> None:
+    """It does not wait, so two sweeps and an open transaction delay nobody."""
+    for n in range(5):
+        await store.create(id_of(n), b"x", FAR + n)
+    with postgres.holding(f"SELECT FROM sessions WHERE id IN ('{id_of(0)}', '{id_of(3)}') FOR UPDATE"):
+        assert sorted(await store.sweep(FAR + 9, 10)) == sorted(id_of(n) for n in (1, 2, 4))
+    assert sorted(await store.sweep(FAR + 9, 10)) == sorted(id_of(n) for n in (0, 3))
 
 
 def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer, postgres: PostgresServer) -> None:
@@ -496,13 +516,14 @@ async def test_one_who_is_cancelled_takes_the_answer_from_nobody(postgres: Postg
 
 
 async def test_a_closed_store_leaves_no_connection(postgres: PostgresServer) -> None:
+    """Not even that of a call which ends later."""
     store = PostgresStore(postgres.url)
     await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(20)))
-    under_way = [asyncio.create_task(store.load(A)) for _ in range(3)]
-    await asyncio.sleep(0)
-    await store.close()
-    await asyncio.gather(*under_way)
-    await store.close()
+    with postgres.paused():
+        under_way = asyncio.create_task(store.load(id_of(1)))
+        await asyncio.sleep(0.1)
+        await store.close()
+    assert await under_way == b"x"
     for _ in range(100):
         if postgres.connections() == 0:
             return
@@ -512,12 +533,17 @@ async def test_a_closed_store_leaves_no_connection(postgres: PostgresServer) -> 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
 async def test_another_isolation_level_makes_no_errors_of_a_lost_race(postgres: PostgresServer, isolation: str) -> None:
+    """There a statement that had to wait for another transaction fails, instead of looking again."""
     postgres.sql(f"ALTER ROLE {USER} SET default_transaction_isolation = '{isolation}'")
     try:
         store = PostgresStore(postgres.url)
         await store.create(A, b"old", FAR)
-        results = await asyncio.gather(store.replace(A, b"old", b"1", FAR), store.replace(A, b"old", b"2", FAR))
-        assert sorted(results) == [False, True]
+        with postgres.holding("UPDATE sessions SET deadline = deadline + 1", end="COMMIT"):
+            replacing = asyncio.create_task(store.replace(A, b"old", b"new", FAR))
+            while postgres.waiting() == 0:
+                await asyncio.sleep(0.01)
+        assert await replacing
+        assert await store.load(A) == b"new"
         await store.close()
     finally:
         postgres.sql(f"ALTER ROLE {USER} RESET default_transaction_isolation")

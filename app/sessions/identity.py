@@ -1,0 +1,64 @@
+"""Whose session it is: the part of a session that is about its visitor and its owner."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .errors import InvalidValue, SessionReadOnly
+from .records import NOT_STORED, Stored
+from .values import SessionValues, is_json
+
+UNCHANGED: Final[Any] = object()
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class OwnedValues(SessionValues):
+    """The values of a session, and the user id that they belong to."""
+
+    # False if it was opened by its id, so that nobody can be told a new token:
+    has_visitor: bool = True
+    # The owner that was assigned, if it is another one:
+    _new_owner: str | None = field(default=UNCHANGED, init=False)
+    # What `end` leaves to the next save:
+    _to_destroy: Stored = field(default=NOT_STORED, init=False)
+
+    @property
+    def owner(self) -> str | None:
+        """The user id that the session belongs to, or None. Assign it at login, and rotate:
+
+            session.owner = user.id
+            await session.rotate()
+
+        `sessions.list(owner)` returns all sessions of an owner, and `sessions.end_all(owner)` ends them. A new owner
+        is saved with the response, like a value. The token then always changes, also if `rotate` was forgotten. If the
+        session has another owner already, it ends, and a new and empty one begins: nothing passes between users.
+        """
+        self._require_readable()
+        return self.stored.record.owner if self._new_owner is UNCHANGED else self._new_owner
+
+    @owner.setter
+    def owner(self, owner: str | None) -> None:
+        """Raises `InvalidValue`, and changes nothing, unless the owner is text or None."""
+        if owner is not None and not (isinstance(owner, str) and is_json(owner)):
+            raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
+        self._require_writable()
+        self._require_cookie()
+        if self.stored.record.owner not in (None, owner):
+            self.end()
+        self._new_owner = UNCHANGED if owner == self.stored.record.owner else owner
+
+    def end(self) -> None:
+        """End the session before the response starts, even if the handler raises: `destroy` for synchronous code."""
+        self._require_writable()
+        self._to_destroy = self._to_destroy if self._to_destroy.id else self.stored
+        self._forget()
+
+    # How it is done
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._new_owner = UNCHANGED
+
+    def _require_cookie(self) -> None:
+        if not self.has_visitor:
+            reason = "This session was opened by its id, so no browser can be told a new token. "
+            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")

@@ -1,0 +1,191 @@
+"""The sessions of an owner, which is a user id: a list of their ids, kept as one more record in the same store.
+
+Four rules make `end_all` safe, whatever happens at the same time (the proof is in docs/decisions/8-owners.md):
+
+1. A session is listed before it is stored, so each living session is in the list of its owner.
+2. An id leaves the list after its session was removed from the store, or when its lifetime is over. An id that is
+   merely missing from the store stays: another request may be about to store it.
+3. A rotation stores its successor as a record that is not alive. The successor comes alive in one conditional step,
+   after the old session was removed.
+4. `end_all` removes sessions in the order of the list, where a successor stands behind the session that it replaces,
+   and starts over if the list has changed meanwhile.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from .errors import SessionTooLarge
+from .records import MAX_RECORD_SIZE, NOT_STORED, Instant, Records, Stored, Values, digest, new_token
+from .store import OTHER_PREFIX, StoreUnavailable
+
+RESERVED = NOT_STORED.record.encode()  # holds the id of a successor; its deadline is over, so it is not alive
+
+logger = logging.getLogger(__name__)
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A session in the list: the end of its lifetime, and the session that it replaces while that may be alive."""
+
+    expires_at: Instant
+    replaces: str = ""
+
+
+Entries = dict[str, Entry]  # by session id, in the order in which they were added
+
+
+class OwnerRecord(msgspec.Struct, frozen=True):
+    """The list as it is stored, as JSON."""
+
+    sessions: Entries
+
+
+@dataclass
+class OwnerList:
+    """The list of one owner's sessions. Every method raises `StoreUnavailable` if the store fails."""
+
+    records: Records
+    owner: str
+
+    @property
+    def id(self) -> str:
+        """No token has this id. The user id is hashed, so that neither the store's keys nor the log show it."""
+        return f"{OTHER_PREFIX}{digest('owner:' + self.owner)}"
+
+    async def living(self) -> list[Stored]:
+        """Return the sessions that are alive."""
+        _, entries = await self._read()
+        found = [await self.records.find(session_id) for session_id in entries]
+        return [stored for stored in found if stored and stored.record.owner == self.owner]
+
+    async def change(self, add: Entries | None = None, remove: Collection[str] = ()) -> None:
+        """Add entries, or put them in the place of the present ones, and remove others. Raises `SessionTooLarge`."""
+        while True:
+            text, entries = await self._read()
+            changed = {**entries, **(add or {})}
+            if await self._write(text, {key: entry for key, entry in changed.items() if key not in remove}):
+                return
+
+    async def end_all(self, keep: str | None, ended: Callable[[str], Awaitable[None]]) -> None:
+        """Remove all sessions except `keep`, and call `ended` with the id of each that was removed."""
+        removed: set[str] = set()
+        while True:
+            text, entries = await self._read()
+            kept = {keep or None}
+            for session_id, entry in entries.items():
+                if session_id in kept or entry.replaces in kept:
+                    kept.add(session_id)  # a rotation of the kept session is under way
+                elif session_id in removed:
+                    continue
+                elif entry.replaces and await self.records.delete(session_id, RESERVED):
+                    removed.add(session_id)  # it never came alive
+                elif await self.records.delete(session_id):
+                    removed.add(session_id)
+                    await ended(session_id)
+            # Also if nothing was removed: this write fails if a rotation has added its successor since the read.
+            if await self._write(text, {key: entry for key, entry in entries.items() if key not in removed}):
+                return
+
+    async def _read(self) -> tuple[bytes | None, Entries]:
+        """Return the text in the store, and the entries in it. A corrupt list counts as empty."""
+        text = await self.records.run(self.records.store.load, self.id)
+        if text is None:
+            return None, {}
+        try:
+            entries = _decoder.decode(text).sessions
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            message = (
+                "%s, the list of an owner's sessions, is corrupt and counts as empty. The sessions in it live on: %s"
+            )
+            logger.error(message, self.id, error)
+            return text, {}
+        now = time.time()
+        return text, {key: entry for key, entry in entries.items() if entry.expires_at > now}
+
+    async def _write(self, old: bytes | None, entries: Entries) -> bool:
+        """Put a list in the place of the text that was read. False if the store holds another one by now."""
+        run, store = self.records.run, self.records.store
+        if old == b"":  # no record: Redis holds a key of another type there
+            await run(store.delete, self.id)
+            old = None
+        if not entries:
+            return old is None or await run(store.delete, self.id, old)
+        text = msgspec.json.encode(OwnerRecord(entries))
+        if len(text) > MAX_RECORD_SIZE:
+            raise SessionTooLarge(f"This owner has {len(entries):,} sessions, and a list cannot hold more.")
+        deadline = max(entry.expires_at for entry in entries.values())
+        if old is None:
+            return await run(store.create, self.id, text, deadline)
+        return await run(store.replace, self.id, old, text, deadline)
+
+
+async def create(records: Records, changes: Values, owner: str | None) -> tuple[Stored, str]:
+    """Store a session that begins now. Return it, and its token."""
+    token, record = new_token(), await records.begin(changes, owner)
+    if owner is not None:
+        await OwnerList(records, owner).change({digest(token): Entry(record.expires_at)})
+    return await records.insert(token, record)
+
+
+async def unlist(records: Records, ended: Stored) -> None:
+    """Take a session that was removed off the list of its owner. If the store fails, it stays there: no harm."""
+    if ended.record.owner is not None:
+        with suppress(StoreUnavailable):
+            await OwnerList(records, ended.record.owner).change(remove={ended.id})
+
+
+@dataclass
+class Successor:
+    """What a session becomes when it is rotated, if it has an owner or gets one.
+
+    The steps, in their order: `reserve`, `supersede` until it succeeds, `begin`, `tidy`; or `cancel` instead.
+    """
+
+    records: Records
+    predecessor: Stored
+    owner: str
+    token: str = field(default_factory=new_token)
+    stored: Stored = field(default=NOT_STORED, init=False)
+
+    @property
+    def id(self) -> str:
+        return digest(self.token)
+
+    async def reserve(self) -> None:
+        """List the successor, then hold its id."""
+        record = self.predecessor.record
+        replaces = "" if record.owner is None else self.predecessor.id
+        await OwnerList(self.records, self.owner).change({self.id: Entry(record.expires_at, replaces)})
+        await self.records.insert(self.token, record, RESERVED)
+
+    async def supersede(self, old: Stored) -> bool:
+        """Remove the old session. False if it has expired, or the store holds another state of it by now."""
+        now = time.time()
+        record = msgspec.structs.replace(old.record, owner=self.owner, last_seen=now)
+        self.stored = Stored(self.id, record.encode(old.text), record)
+        return now < record.deadline and await self.records.delete(old.id, old.text)
+
+    async def begin(self) -> bool:
+        """Make the successor alive. False if `end_all` has removed it."""
+        replace, new = self.records.store.replace, self.stored
+        return await self.records.run(replace, self.id, RESERVED, new.text, new.record.deadline)
+
+    async def tidy(self) -> None:
+        """Take the old session off the list of its owner. If the store fails, it stays there and does no harm."""
+        old = self.predecessor
+        if old.record.owner is not None:
+            with suppress(StoreUnavailable):
+                await OwnerList(self.records, self.owner).change({self.id: Entry(old.record.expires_at)}, {old.id})
+
+    async def cancel(self) -> None:
+        """Remove the successor, which was never alive. If the store fails, it stays there and does no harm."""
+        with suppress(StoreUnavailable):
+            if await self.records.delete(self.id):
+                await OwnerList(self.records, self.owner).change(remove={self.id})
+
+
+_decoder = msgspec.json.Decoder(OwnerRecord)

@@ -1,0 +1,63 @@
+"""The recipes of `docs/recipes-login.md`, followed to the letter in a copy of the project, in their order."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.settings import PROJECT
+from tests.repository.copies import copy_project, run
+from tests.repository.test_recipes import Step, follow, is_test, steps
+
+pytestmark = pytest.mark.full
+
+TEXT = (PROJECT / "docs/recipes-login.md").read_text()
+RECIPES = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+MAX_PYTHON = 45  # lines, of which blank ones do not count, nor those of the test
+
+
+def code_of(recipe: str, ending: str) -> list[Step]:
+    return [step for step in steps(recipe) if step.file.endswith(ending) and not is_test(step)]
+
+
+def run_tests(project: Path, recipes: list[str], endings: set[str]) -> None:
+    """Run the tests of these recipes. All have to end like this."""
+    files = [step.file for recipe in recipes for step in steps(recipe) if is_test(step)]
+    report = run(project, "pytest", "-q", "-n0", "--continue-on-collection-errors", *files).stdout
+    [summary] = re.findall(r"^\d+ .* in [\d.]+s.*$", report, flags=re.MULTILINE)
+    assert set(re.findall(r"\d+ (passed|failed|skipped|error)", summary)) == endings, report
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_project(tmp_path)
+
+
+def test_a_recipe_is_short_and_adds_one_test() -> None:
+    for recipe in RECIPES:
+        lines = [line for step in code_of(recipe, ".py") for line in step.code.splitlines() if line.strip()]
+        assert len(lines) <= MAX_PYTHON, f"{recipe[:20]}: {len(lines)}"
+        assert len({step.file for step in code_of(recipe, ".html")}) <= 1
+        assert len([step for step in steps(recipe) if is_test(step)]) == 1
+
+
+def test_the_tests_fail_as_long_as_nothing_is_done(project: Path) -> None:
+    for step in [step for recipe in RECIPES for step in steps(recipe) if is_test(step)]:
+        follow(step, project)
+    run_tests(project, RECIPES, {"failed", "error"})
+
+
+@pytest.mark.parametrize("number", range(1, len(RECIPES) + 1))
+def test_the_tests_of_a_recipe_pass_when_it_and_those_before_are_done(project: Path, number: int) -> None:
+    for step in [step for recipe in RECIPES[:number] for step in steps(recipe)]:
+        follow(step, project)
+    run_tests(project, RECIPES[:number], {"passed"})
+
+
+def test_what_the_recipes_leave_behind_is_in_good_order(project: Path) -> None:
+    for step in [step for recipe in RECIPES for step in steps(recipe)]:
+        follow(step, project)
+    files = {step.file for recipe in RECIPES for step in steps(recipe) if step.file.endswith(".py")}
+    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy", *files)):
+        outcome = run(project, *command)
+        assert outcome.returncode == 0, outcome.stdout
