@@ -114,7 +114,7 @@ def measure_log(server: Server) -> None:
             connection.request("GET", HOME, headers={"Cookie": f"session={n:043}"})
             connection.getresponse().read()
     log = server.log[before:]
-    warnings = len(re.findall(r"WARNING .* A cookie held no token of ours", log))
+    warnings = len(re.findall(r"WARNING .* A cookie opened no session", log))
     show(
         f"Log lines for {BAD_COOKIES:,} bad cookies", f"{warnings} of the app, {log.count('uvicorn.access')} of access"
     )

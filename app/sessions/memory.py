@@ -1,17 +1,12 @@
 """Sessions in the memory of one process: for tests and experiments. They end with the process."""
 
-import logging
-import multiprocessing
-import os
-import sys
-
 from .store import OTHER_PREFIX
-
-logger = logging.getLogger(__name__)
 
 
 class MemoryStore:
     """A dict. Between two awaits nothing else runs, so every method is one atomic step."""
+
+    shared = False  # each process has sessions of its own
 
     def __init__(self) -> None:
         self._records: dict[str, tuple[bytes, float]] = {}
@@ -45,17 +40,3 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Keep the sessions: the same store may be used again."""
-
-
-def warn_if_one_of_several() -> None:
-    """Log a warning if this process is one of several workers: each has sessions of its own.
-
-    uvicorn starts its workers, and the one process of `--reload`, with multiprocessing, which gives them the arguments
-    of their parent. One worker without `--reload` is the process that was started itself.
-    """
-    reloads = "--reload" in sys.argv or os.environ.get("UVICORN_RELOAD")
-    if multiprocessing.parent_process() is not None and not reloads:
-        logger.warning(
-            "Sessions are in the memory of each worker, so visitors lose theirs whenever another worker answers. "
-            "Remedy: use one worker, or a store that workers share, such as sqlite:///var/sessions.sqlite3"
-        )
