@@ -472,7 +472,7 @@ def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
     expect_text(page, "old" if control else "new")
     assert asked() == ([] if control else ["GET /sample/saved"])
     if not control:
-        message = "Updated: it was changed elsewhere."
+        message = "Updated to what the server has now."
         expect_status(page, message)
         page.get_by_role("link", name="Session page").click()  # and nothing is unsaved
         expect(page).to_have_url(re.compile("/sample/session$"))
@@ -522,7 +522,7 @@ def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: V
     expect_text(page, "initial text")
 
 
-@pytest.mark.parametrize("choice", ["Keep mine", "Show the saved one"])
+@pytest.mark.parametrize("choice", ["Keep mine", "Show the server’s"])
 def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choice: str) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -531,14 +531,14 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
     tab.hide()
     change_elsewhere(page, "\nnew  <b> ")
     tab.show()
-    notice = page.get_by_role("region", name="The saved text has changed")
+    notice = page.get_by_role("region", name="The server has another text")
     expect(notice.get_by_role("alert")).to_contain_text("not saved")
     expect(notice.get_by_role("blockquote")).to_have_text("\nnew  <b> ", use_inner_text=False)
     expect_text(page, "typed")
     expect(page.get_by_role("textbox", name="Text")).to_be_focused()  # whoever is typing goes on typing
     for _ in range(2):
         page.keyboard.press("Tab")
-    if choice == "Show the saved one":
+    if choice == "Show the server’s":
         page.keyboard.press("Tab")
     expect(page.get_by_role("button", name=choice)).to_be_focused()
     page.keyboard.press("Enter")
@@ -565,7 +565,7 @@ def test_a_save_is_a_choice_too(visit: Visit) -> None:
     tab.hide()
     change_elsewhere(page, "new")
     tab.show()
-    notice = page.get_by_role("region", name="The saved text has changed")
+    notice = page.get_by_role("region", name="The server has another text")
     expect(notice).to_be_visible()
     saved(page, "typed")
     expect(notice).to_be_hidden()
@@ -604,7 +604,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     if reason == "offline":
         page.context.set_offline(True)
     else:
-        alter(answers={"/sample/saved": [503, "text/plain", "The server cannot reach your session right now."]})
+        alter(answers={"/sample/saved": [503, "text/plain", "The server cannot use its session store right now."]})
     before = page.locator("main").aria_snapshot()
     tab.show()
     wait_in(page, lambda: bool(complaints))  # the browser's own, about the request that failed
@@ -618,7 +618,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     tab.hide()
     tab.show()
     if typed:
-        expect(page.get_by_role("region", name="The saved text has changed")).to_be_visible()
+        expect(page.get_by_role("region", name="The server has another text")).to_be_visible()
     else:
         expect_text(page, "new")
 
@@ -664,7 +664,7 @@ def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     before = page.locator("main").aria_snapshot()
     tab = Tab(page)
     tab.hide()
-    alter(answers={"/sample/session": [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    alter(answers={"/sample/session": [503, "text/html", "<p>The server cannot use its session store right now.</p>"]})
     tab.show()
     wait_in(page, lambda: bool(complaints))
     assert page.locator("main").aria_snapshot() == before
@@ -763,7 +763,7 @@ def put_a_boosted_page_before(page: Page) -> None:
 def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
     page = visit()
     visitor = Visitor(page)
-    alter(answers={UPDATE: [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    alter(answers={UPDATE: [503, "text/html", "<p>The server cannot use its session store right now.</p>"]})
     page.get_by_label("Text").fill("typed")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot reach")
@@ -868,7 +868,7 @@ def test_a_tab_that_is_shown_again_in_firefox_shows_what_was_saved_elsewhere(vis
     tab.hide()
     change_elsewhere(page, "newer")
     tab.show()
-    expect(page.get_by_role("region", name="The saved text has changed")).to_be_visible()
+    expect(page.get_by_role("region", name="The server has another text")).to_be_visible()
     expect_text(page, "typed")
 
 
