@@ -147,6 +147,19 @@ async def test_rule_22_nothing_passes_from_one_owner_to_another(sessions: Sessio
     assert len(await sessions.list("bob")) == 1
 
 
+async def test_rule_8_a_session_that_begins_after_destroy_has_no_owner(sessions: SessionManager) -> None:
+    for token in ("", await stored(sessions, value=1), await log_in(sessions, "ada")):
+        session = await sessions.start(*filter(None, [token]))
+        session.owner = "ada"
+        await session.destroy()
+        assert session.owner is None
+        session[VALUE] = 2
+        await session.save()
+        assert session.cookie
+        assert (await sessions.start(session.cookie[0])).owner is None
+    assert await sessions.list("ada") == []
+
+
 async def test_rule_22_the_same_owner_again_is_no_change(sessions: SessionManager) -> None:
     token = await log_in(sessions, "ada", value=1)
     session = await sessions.start(token)
