@@ -92,6 +92,8 @@ class SessionManager:
         with the number so far, it takes as long as it needs; otherwise not longer than a request may wait.
         """
         records, count = self._records(), 0
+        if on_progress:
+            records.budget = float("inf")
 
         async def ended(session_id: str) -> None:
             nonlocal count
@@ -101,7 +103,6 @@ class SessionManager:
                 await self.events.wait(1.0)
             if on_progress:
                 on_progress(count)
-                records.waited = 0.0
 
         await OwnerList(records, owner).end_all(keep, ended)
         return count

@@ -12,5 +12,5 @@ def is_one_of_several() -> bool:
     """
     from multiprocessing import parent_process  # here, because few apps need it
 
-    reloads = "--reload" in sys.argv or os.environ.get("UVICORN_RELOAD")
+    reloads = "--reload" in sys.argv or os.environ.get("UVICORN_RELOAD", "").lower() in ("1", "true", "yes", "on")
     return parent_process() is not None and not reloads

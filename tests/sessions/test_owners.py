@@ -147,6 +147,19 @@ async def test_rule_22_nothing_passes_from_one_owner_to_another(sessions: Sessio
     assert len(await sessions.list("bob")) == 1
 
 
+async def test_rule_8_a_session_that_begins_after_destroy_has_no_owner(sessions: SessionManager) -> None:
+    for token in ("", await stored(sessions, value=1), await log_in(sessions, "ada")):
+        session = await sessions.start(*filter(None, [token]))
+        session.owner = "ada"
+        await session.destroy()
+        assert session.owner is None
+        session[VALUE] = 2
+        await session.save()
+        assert session.cookie
+        assert (await sessions.start(session.cookie[0])).owner is None
+    assert await sessions.list("ada") == []
+
+
 async def test_rule_22_the_same_owner_again_is_no_change(sessions: SessionManager) -> None:
     token = await log_in(sessions, "ada", value=1)
     session = await sessions.start(token)
@@ -283,7 +296,9 @@ async def test_rule_16_listeners_hear_of_each_end_once(sessions: SessionManager)
 # The list is no session
 
 
-async def test_rule_22_the_list_of_an_owner_is_never_a_session(sessions: SessionManager) -> None:
+async def test_rule_22_the_list_of_an_owner_is_never_a_session(
+    sessions: SessionManager, caplog: pytest.LogCaptureFixture
+) -> None:
     token = await log_in(sessions, "ada")
     assert await sessions.store.load(list_id("ada"))
     assert await sessions.count() == 1
@@ -291,6 +306,7 @@ async def test_rule_22_the_list_of_an_owner_is_never_a_session(sessions: Session
         with pytest.raises(LookupError):
             await method(list_id("ada"))
     assert (await sessions.start(list_id("ada"), "ada", f"other:{token}")).id is None
+    assert "corrupt" not in caplog.text
     assert await listed(sessions, "ada") == {digest(token)}
 
 
@@ -593,3 +609,26 @@ async def test_a_list_that_is_full_refuses_a_login_and_stays_whole() -> None:
     with pytest.raises(SessionTooLarge):
         await owner_list.change({digest(f"more {n}"): entry for n in range(9_000)})
     assert len((await owner_list._read())[1]) == 9_000
+
+
+class SlowStore(MemoryStore):
+    """Takes 30 ms to delete a record, so a hundred take longer than a request may wait."""
+
+    async def delete(self, session_id: str, old: bytes | None = None) -> bool:
+        await asyncio.sleep(0.03)
+        return await super().delete(session_id, old)
+
+
+async def test_rule_12_end_all_gives_up_in_a_request_and_another_call_goes_on() -> None:
+    sessions = SessionManager(SlowStore())
+    await asyncio.gather(*(log_in(sessions, "ada") for _ in range(100)))
+    with pytest.raises(StoreUnavailable, match="has already waited"):
+        await sessions.end_all("ada")
+    left = await sessions.count()
+    assert 0 < left < 100
+    assert len(await sessions.list("ada")) == left
+    done: list[int] = []
+    await asyncio.gather(*(log_in(sessions, "ada") for _ in range(100 - left)))
+    assert await sessions.end_all("ada", on_progress=done.append) == 100
+    assert done == list(range(1, 101))
+    assert await sessions.list("ada") == []
