@@ -263,8 +263,8 @@ async def test_rule_20_litestars_login_idiom_with_an_owner() -> None:
 
 
 async def test_client_with_an_owner_is_logged_in(client_with: Any, sessions: SessionManager) -> None:
-    client = await client_with(owner="ada", quote="Mine.")
-    assert "Mine." in (await client.get("/")).text
+    client = await client_with(owner="ada", note="Mine.")
+    assert await values_of(sessions, client.cookies["session"]) == {"note": "Mine."}
     assert await listed(sessions, "ada") == {digest(client.cookies["session"])}
     await client_with(owner="ada")
     assert len(await sessions.list("ada")) == 2

@@ -268,6 +268,7 @@ STEPS = st.lists(st.integers(0, 3), max_size=60)
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS, st.sampled_from(ACTIONS), st.sampled_from(ACTIONS), st.booleans())
+@pytest.mark.full
 async def test_rule_22_any_order_of_steps_of_four_requests(
     steps: list[int], one: Action, other: Action, crash: bool
 ) -> None:

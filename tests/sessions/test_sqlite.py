@@ -292,6 +292,7 @@ def test_a_file_that_is_deleted_ends_all_sessions(start_server: StartServer, wor
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+@pytest.mark.full
 def test_no_save_is_lost_if_a_file_beside_the_database_is_deleted(
     start_server: StartServer, workers: int, suffix: str
 ) -> None:
@@ -344,6 +345,7 @@ def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("make", [shutil.copyfile, back_up])
+@pytest.mark.full
 def test_a_backup_that_sqlite_restores_into_the_running_app_is_served(
     start_server: StartServer, tmp_path: Path, workers: int, make: Callable[[Path, Path], object]
 ) -> None:

@@ -72,6 +72,7 @@ def test_ci_uses_no_proxy_to_look_at_the_app(behind_dead_proxies: Server) -> Non
     assert result.stdout.startswith("OK")
 
 
+@pytest.mark.full
 def test_the_tests_use_no_proxy(tmp_path: Path) -> None:
     (tmp_path / "test_inner.py").write_text(
         "import urllib.request\n"
