@@ -18,6 +18,7 @@ VOLUME /srv/app/var
 USER 10001
 EXPOSE 8000
 ENV WEB_CONCURRENCY=2
-HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
+# Without the proxy that http_proxy may name: it does not lead back into the container.
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=5)"]
 # A list, not a string: so it is uvicorn, and no shell, that gets the SIGTERM of `docker stop`.
 CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000", "--timeout-keep-alive", "95", "--timeout-graceful-shutdown", "25"]

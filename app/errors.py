@@ -42,18 +42,23 @@ MESSAGES = {
     503: Text("The server cannot answer this request right now.", "Try again in a few seconds."),
 }
 SESSION_MESSAGES: dict[type[Exception], Text] = {
-    CrossOriginRefused: Text("This request came from another site and was refused.", "Do it on this site's own page."),
+    CrossOriginRefused: Text(
+        "This request seems to come from another site, so it was refused.", "Do it on this site's own page."
+    ),
     PrefetchRefused: Text("This page is not served ahead of time.", "Follow the link to see it."),
     SessionEnded: Text("Your session ended in the meantime.", "Start again from the page that you came from."),
     SessionTooLarge: Text("This is more than a session can hold: 1 MiB in all.", MESSAGES[413].remedy),
-    StoreUnavailable: Text("The server cannot reach your session right now.", MESSAGES[503].remedy),
+    StoreUnavailable: Text("The server cannot use its session store right now.", MESSAGES[503].remedy),
 }
 # The same for a form whose text comes back. After a 500 or 503 nobody knows whether the text was saved.
 UNKNOWN_OUTCOME = "What you sent may have been saved or not."
 FORM_MESSAGES = {
-    409: Text("Your session ended in the meantime, so this was not saved.", "Send it again to start a new session."),
+    409: Text(
+        "Your session ended in the meantime, so it does not hold what you sent.",
+        "Send it again to start a new session.",
+    ),
     500: Text(f"Something went wrong on the server. {UNKNOWN_OUTCOME}", "Try again in a moment."),
-    503: Text(f"The server cannot reach your session right now. {UNKNOWN_OUTCOME}", MESSAGES[503].remedy),
+    503: Text(f"The server cannot use its session store right now. {UNKNOWN_OUTCOME}", MESSAGES[503].remedy),
 }
 
 

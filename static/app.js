@@ -180,7 +180,7 @@ const undoTraversal = () => {
 };
 
 // Unsaved text. A field's `value` is what the visitor sees, its `defaultValue` what is saved, as far as this tab knows.
-// `data-unsaved` marks a text that the server has given back because it was not saved.
+// `data-unsaved` marks a text that the server has given back because it was not saved, or may not have been.
 
 const all = (selector) => [...document.querySelectorAll(selector)];
 const isUnsaved = (field) => field.value !== field.defaultValue || "unsaved" in field.dataset;
@@ -191,7 +191,7 @@ const unsavedText = (form) => unsavedFields(form).map((field) => field.value).jo
 const mayReplacePage = (ctx) => {
   const text = unsavedText(ctx.request.form ?? undefined);
   if (!unsavedFields(ctx.request.form ?? undefined).length || text === ctx.givenUp) return true;
-  if (confirm("Your text is not saved. Leave without it?")) {
+  if (confirm("Your text may not be saved. Leave without it?")) {
     ctx.givenUp = text;
     return true;
   }
@@ -243,7 +243,7 @@ document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
   if (sent.some((field) => field.dataset.fresh) && cookiesAreRefused()) {
     request.form.querySelector(".result")?.replaceChildren();
     errorPlace(request.form).textContent =
-      "Your browser refuses cookies, so the server cannot keep your text. Allow cookies for this site, then save again.";
+      "Your browser refuses cookies, so the server cannot find your text again. Allow cookies for this site, then save again.";
     return;
   }
   for (const field of sent) noteSaved(field, request.body.get(field.name));
@@ -265,7 +265,7 @@ const refresh = async (field, mine) => {
   field.etag = answer.headers.get("ETag");
   const result = field.form?.querySelector(".result");
   if (!isUnsaved(field)) {
-    if (saved !== field.value && result) result.textContent = "Updated: it was changed elsewhere.";
+    if (saved !== field.value && result) result.textContent = "Updated to what the server has now.";
     field.value = saved;
   } else if (saved !== field.value && saved !== field.defaultValue) {
     result?.replaceChildren();
@@ -284,11 +284,11 @@ const letVisitorChoose = (field, saved) => {
   field.notice?.remove();
   field.notice = make(
     "section",
-    { className: "changed", ariaLabel: `The saved ${name} has changed` },
-    make("p", { role: "alert" }, `Meanwhile the saved ${name} was changed to the one below. What you typed is still here, but not saved.`),
+    { className: "changed", ariaLabel: `The server has another ${name}` },
+    make("p", { role: "alert" }, `Meanwhile the server has another ${name}, shown below. What you typed is still here, but not saved.`),
     make("blockquote", {}, saved),
     make("button", { type: "button", onclick: () => choose(field.value) }, "Keep mine"),
-    make("button", { type: "button", onclick: () => choose(saved) }, "Show the saved one"),
+    make("button", { type: "button", onclick: () => choose(saved) }, "Show the server’s"),
   );
   (field.form ?? field.parentElement).append(field.notice);
 };

@@ -58,6 +58,11 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+# A proxy that the environment names does not lead back to this machine. Clients, and what the tests start, obey this.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
+
+
 @dataclass
 class Server:
     """uvicorn with an app, as it is deployed: started in a foreign folder, configured by its environment."""

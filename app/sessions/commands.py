@@ -79,6 +79,9 @@ def flush(env: Any) -> None:
 
 
 def _run(env: Any, operation: Operation) -> Any:
+    if not getattr(env.app.state.sessions.store, "shared", True):
+        click.echo("memory:// keeps sessions in the memory of each process. Those of the app cannot be seen.", err=True)
+
     async def within_lifespan() -> Any:
         async with env.app.lifespan():  # so that listeners hear of what happens here
             try:

@@ -32,7 +32,7 @@ class SessionReadOnly(RuntimeError):
 
 
 class CrossOriginRefused(SessionError):
-    """Another site made the browser send this request."""
+    """This request seems to come from another site."""
 
     status_code = 403
 

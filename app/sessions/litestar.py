@@ -119,7 +119,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
             headers = read_headers(scope, self.sessions.name)
             session = await self.sessions.start(*headers[b"cookie"])
             if is_cross_origin(scope, headers):
-                session.read_only = "another site made the browser send this request"
+                session.read_only = "this request seems to come from another site"
             session.left_to_host = True
             scope["session"] = cast("Any", scope)[f"{KEPT}{self.sessions.name}"] = session
         if session is not None:
@@ -133,7 +133,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
                 if message["status"] < 500:
                     await session.commit()
             except Exception as error:
-                logger.exception("What the error page of %r changed was not saved", scope["path"])
+                logger.exception("What the error page of %r changed may not be saved", scope["path"])
                 session.rollback(error)
             message["headers"] = session.finish_headers(message["headers"], scope)
 

@@ -12,6 +12,7 @@ from .owners import OwnerList
 from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
 from .store import OTHER_PREFIX, Store, StoreUnavailable
+from .workers import is_one_of_several
 
 MAX_CANDIDATES = 4  # cookies of the right name that are looked up for one request
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
@@ -163,6 +164,11 @@ class SessionManager:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sweep in the background while the app runs; at the end let the listeners finish and close the store."""
+        if not getattr(self.store, "shared", True) and is_one_of_several():
+            logger.warning(
+                "Sessions are in the memory of each worker, so visitors lose theirs whenever another worker answers. "
+                "Remedy: use one worker, or a store that workers share, such as sqlite:///var/sessions.sqlite3"
+            )
         sweeper = asyncio.create_task(self.sweep_forever())
         try:
             yield
@@ -195,6 +201,6 @@ class SessionManager:
         self._unknown_tokens += 1
         now = time.monotonic()
         if now - self._unknown_logged_at >= TOKEN_LOG_INTERVAL:
-            message = "A cookie held no token of ours (%s), SHA-256 %s (%d since the last such line)"
+            message = "A cookie opened no session (%s), SHA-256 %s (%d since the last such line)"
             logger.warning(message, kind, digest(token), self._unknown_tokens)
             self._unknown_tokens, self._unknown_logged_at = 0, now

@@ -6,6 +6,8 @@ from .store import OTHER_PREFIX
 class MemoryStore:
     """A dict. Between two awaits nothing else runs, so every method is one atomic step."""
 
+    shared = False  # each process has sessions of its own
+
     def __init__(self) -> None:
         self._records: dict[str, tuple[bytes, float]] = {}
 

@@ -106,7 +106,7 @@ def quote_error_without_script(page: Page, _: Server) -> Iterator[None]:
 def quote_updated(page: Page, _: Server) -> Iterator[None]:
     saved(page)
     change_elsewhere(page)
-    expect(page.get_by_role("status")).to_contain_text("changed elsewhere")
+    expect(page.get_by_role("status")).to_contain_text("Updated")
     yield
 
 

@@ -96,12 +96,14 @@ def test_a_boosted_link_to_the_quote_page_brings_its_stylesheet(visit: Visit) ->
 
 @pytest.mark.parametrize("path", ["/", "/manage", "/about"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.full
 def test_nothing_scrolls_sideways_at_320_pixels(visit: Visit, path: str, scheme: str) -> None:
     page = visit(viewport={"width": 320, "height": 640}, color_scheme=scheme)
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+@pytest.mark.full
 def test_a_first_load_is_light(browser: Browser, server: Server) -> None:
     for path, requests in [("/", 8), ("/manage", 6)]:
         context = browser.new_context(base_url=server.url)
@@ -110,6 +112,7 @@ def test_a_first_load_is_light(browser: Browser, server: Server) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.full
 def test_axe_finds_nothing(browser: Browser, server: Server, state: str) -> None:
     page = browser.new_page(base_url=server.url)
     page.set_default_timeout(10_000)

@@ -28,9 +28,11 @@ def test_the_workflow_covers_every_python_that_the_project_supports() -> None:
 def test_both_install_the_same_packages_and_run_the_same_checks() -> None:
     (line,) = re.findall(r"apt-get install --yes --no-install-recommends (.*)", WORKFLOW)
     assert set(line.split()) == set(re.findall(r"missing\+=\(([^)]+)\)", LOCAL)) - {"python3-venv"}
-    checks = re.findall(r"\.venv/bin/(?:ruff|mypy|pyright).*", LOCAL)
-    assert len(checks) == 4
-    assert re.findall(r"\.venv/bin/(?:ruff|mypy|pyright).*", WORKFLOW) == checks
+    pattern = r"\.venv/bin/(?:ruff|mypy|pyright|pytest --full).*"
+    checks = re.findall(pattern, LOCAL)
+    assert len(checks) == 5
+    assert re.findall(pattern, WORKFLOW) == checks
+    assert checks[-1] == ".venv/bin/pytest --full"
 
 
 def test_the_workflow_may_read_and_nothing_else_and_its_actions_are_pinned() -> None:

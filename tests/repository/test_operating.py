@@ -110,7 +110,7 @@ def test_an_incident_is_one_readable_line(start_server: StartServer, workers: in
     told = [f"{event['level']} {event['logger']}: {event['event']}" for event in events if event]
     for incident in (
         "ERROR app.sessions.records: The session store fails",
-        "WARNING app.sessions.manager: A cookie held no token of ours",
+        "WARNING app.sessions.manager: A cookie opened no session",
         "INFO app.hooks: Session ",
     ):
         assert 1 <= sum(line.startswith(incident) for line in told) <= workers, incident

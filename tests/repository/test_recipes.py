@@ -1,4 +1,4 @@
-"""The recipes in `docs/recipes.md`, followed to the letter in a copy of the project: with the demo, and after its deletion.
+"""The recipes of `docs/recipes.md`, followed to the letter in a copy of the project, with the demo and without it.
 
 What stands in front of a block of code says where it goes. It has to end in one of these, or nobody could follow it:
 

@@ -5,8 +5,7 @@ import asyncio
 from litestar import get
 from litestar.events import listener
 
-from app.main import create_app
-from app.settings import Settings
+from tests.skeleton.sample_app import create_sample_app
 
 STARTED: list[str] = []
 
@@ -43,6 +42,6 @@ async def fail(session_id: str, reason: str, new_id: str | None) -> None:  # noq
     raise RuntimeError("the listener's own")
 
 
-app = create_app(Settings.from_environment())
+app = create_sample_app()
 app.register(started)
 app.event_emitter.listeners["session_destroyed"].update({hang, resist, cancel, fail})

@@ -18,7 +18,7 @@ from app.sessions.litestar import SessionPlugin, SessionRequest
 from app.sessions.memory import MemoryStore
 from app.sessions.records import digest
 from tests.sessions.helpers import KEPT, NEW, USER, BrokenStore, site, stored, values_of
-from tests.support import TEXT, UPDATE, Server, wait_until
+from tests.support import END, TEXT, UPDATE, Server, wait_until
 
 Heard = list[tuple[str, str, str | None]]
 
@@ -316,7 +316,7 @@ def test_rule_16_on_a_real_server_bad_listeners_harm_neither_requests_nor_the_st
     client = server.client()
     for _ in range(5):
         assert client.put(UPDATE, content="a", headers=TEXT).status_code == 200
-        assert client.post("/session/destroy").status_code == 200
+        assert client.post(END).status_code == 200
     wait_until(lambda: len(client.get("/started").json()) == 20)
     if last_request != "before the stop":
         time.sleep(0.5)

@@ -195,7 +195,9 @@ def shell(store_url: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 async def test_rule_17_from_the_shell(sessions: SessionManager, store_url: str) -> None:
     if store_url == "memory://":
-        assert shell(store_url, "count").stdout == "0\n"  # a process of its own, so a store of its own
+        counted = shell(store_url, "count")
+        assert counted.stdout == "0\n"  # a process of its own, so a store of its own
+        assert "Those of the app cannot be seen" in counted.stderr
         return
     token = await stored(sessions, text="secret")
     session_id = digest(token)

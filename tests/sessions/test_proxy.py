@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.settings import PROJECT
-from tests.support import TEXT, UPDATE, Server, wait_until
+from tests.support import HOME, SAMPLE_APP, TEXT, UPDATE, Server, wait_until
 
 TRUSTED = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
 UNTRUSTED = {"FORWARDED_ALLOW_IPS": "10.0.0.1"}
@@ -57,7 +57,7 @@ def test_rule_13_a_claim_of_https_from_a_proxy_that_is_not_trusted(
 ) -> None:
     server = start_server(store="memory://", environment=UNTRUSTED)
     client = server.client()
-    for path in ("/", "/manage", "/session/quote", "/"):
+    for path in (HOME, "/sample/session", "/sample/saved", HOME):
         assert client.get(path, headers=CLAIMS[claim]).status_code == 200
     assert "Secure" not in save(client, CLAIMS[claim])
     (warning,) = warnings(server.log)
@@ -120,7 +120,7 @@ class SocketServer:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> "SocketServer":
-        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT)]
+        command = [sys.executable, "-m", "uvicorn", SAMPLE_APP, "--app-dir", str(PROJECT)]
         command += ["--uds", str(self.folder / "app.sock")]
         environment = {**os.environ, "SESSION_STORE": "memory://", "FORWARDED_ALLOW_IPS": self.allow}
         with (self.folder / "log").open("ab") as log:

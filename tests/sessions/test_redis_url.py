@@ -17,6 +17,8 @@ from app.sessions.redis import RedisStore
 from app.sessions.redis_url import OPTIONS, SCHEMES, TLS_OPTIONS, parse
 from tests.support import require
 
+pytestmark = pytest.mark.full
+
 TLS_SCHEMES = [scheme for scheme in SCHEMES if scheme.startswith(("rediss", "valkeys"))]
 SECRET = "s3cretWord"
 PARTS_THAT_CANNOT_WORK = {

@@ -223,7 +223,7 @@ def fill(server: Server, number: int, name: str) -> None:
         server.visitor(f"{name} {n} " + "x" * 300).close()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
     start_server: StartServer, tmp_path: Path, workers: int
 ) -> None:
@@ -253,7 +253,8 @@ def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
         assert db.execute("SELECT count(*) FROM sessions").fetchone() == (122,)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.full
 def test_a_file_that_is_replaced_is_noticed_at_the_stop_too(
     start_server: StartServer, tmp_path: Path, workers: int
 ) -> None:
@@ -269,7 +270,7 @@ def test_a_file_that_is_replaced_is_noticed_at_the_stop_too(
     assert server.rows() == 20
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("suffixes", [[""], ["", "-wal"], ["", "-wal", "-shm"]], ids=len)
 def test_a_file_that_is_deleted_ends_all_sessions(start_server: StartServer, workers: int, suffixes: list[str]) -> None:
     server = start_server(workers=workers)
@@ -289,7 +290,7 @@ def test_a_file_that_is_deleted_ends_all_sessions(start_server: StartServer, wor
     assert server.rows() == 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 def test_no_save_is_lost_if_a_file_beside_the_database_is_deleted(
     start_server: StartServer, workers: int, suffix: str
@@ -309,8 +310,9 @@ def test_no_save_is_lost_if_a_file_beside_the_database_is_deleted(
     assert server.rows() == 51
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("content", ["older", "backup", "empty"])
+@pytest.mark.full
 def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
     start_server: StartServer, tmp_path: Path, workers: int, content: str
 ) -> None:
@@ -340,7 +342,7 @@ def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
     assert server.rows() == expected + 5
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("make", [shutil.copyfile, back_up])
 def test_a_backup_that_sqlite_restores_into_the_running_app_is_served(
     start_server: StartServer, tmp_path: Path, workers: int, make: Callable[[Path, Path], object]

@@ -38,7 +38,7 @@ def run_pyright() -> Reports:
     return reports
 
 
-@pytest.fixture(scope="module", params=[run_mypy, run_pyright])
+@pytest.fixture(scope="module", params=[run_mypy, pytest.param(run_pyright, marks=pytest.mark.full)])
 def reports(request: pytest.FixtureRequest) -> Reports:
     found: Reports = request.param()
     return found

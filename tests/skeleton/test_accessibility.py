@@ -21,6 +21,8 @@ from tests.skeleton.sample import (
 )
 from tests.support import Server
 
+pytestmark = pytest.mark.full
+
 FORCED: tuple[Literal["none", "active"], ...] = ("none", "active")
 PAGES = [HOME, "/sample/session", "/sample/two", "/sample/links", "/errors", "/errors/415"]
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 3

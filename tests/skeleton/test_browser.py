@@ -188,6 +188,7 @@ def test_a_server_that_is_gone_is_announced_and_the_text_survives(
     expect_text(page, "written in vain?")
 
 
+@pytest.mark.full
 def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
     visit: Callable[..., Page], server: Server, complaints: list[str]
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
     complaints.clear()
 
 
+@pytest.mark.full
 def test_a_server_that_hangs_is_announced_and_the_text_survives(
     visit: Callable[..., Page], server: Server, complaints: list[str]
 ) -> None:
@@ -296,6 +298,7 @@ def test_without_javascript_errors_are_announced_and_the_text_survives(
     complaints.clear()
 
 
+@pytest.mark.full
 def test_without_javascript_a_save_to_a_server_that_is_gone_can_be_sent_again(
     visit: Callable[..., Page], server: Server, complaints: list[str]
 ) -> None:
@@ -313,6 +316,7 @@ def test_without_javascript_a_save_to_a_server_that_is_gone_can_be_sent_again(
 
 @pytest.mark.parametrize("path", [HOME, "/sample/session", "/sample/two", "/errors", "/errors/409", "/nope"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.full
 def test_nothing_scrolls_sideways_at_320_pixels(
     visit: Callable[..., Page], path: str, scheme: str, complaints: list[str]
 ) -> None:

@@ -15,7 +15,7 @@ from tests.support import BROWSER, HTMX, Server
 
 @pytest.mark.parametrize("debug", ["", "0"])
 def test_the_list_of_errors_is_absent_unless_asked_for(start_server: Callable[..., Server], debug: str) -> None:
-    client = start_server(environment={"LITESTAR_DEBUG": debug}).client()
+    client = start_server(app="app.main:app", environment={"LITESTAR_DEBUG": debug}).client()
     for path in ("/errors", "/errors/404", "/errors/500"):
         response = client.get(path, headers=BROWSER)
         assert response.status_code == 404
@@ -23,7 +23,7 @@ def test_the_list_of_errors_is_absent_unless_asked_for(start_server: Callable[..
 
 
 def test_debug_mode_adds_the_list(start_server: Callable[..., Server]) -> None:
-    client = start_server(environment={"LITESTAR_DEBUG": "1"}).client()
+    client = start_server(app="app.main:app", environment={"LITESTAR_DEBUG": "1"}).client()
     assert "What can go wrong" in client.get("/errors", headers=BROWSER).text
     assert client.get("/errors/500", headers=BROWSER).status_code == 500
 

@@ -273,13 +273,13 @@ def test_each_field_of_a_page_is_guarded_and_refreshed(visit: Visit) -> None:
     page.context.request.put("/sample/title", data="title=new+title", headers=form)
     page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
     expect(title).to_have_value("new title")
-    expect(page.get_by_role("region", name="The saved text has changed")).to_contain_text("new text")
+    expect(page.get_by_role("region", name="The server has another text")).to_contain_text("new text")
     expect(page.get_by_role("textbox", name="Text")).to_have_value("typed too")
     title.fill("typed again")
     page.context.request.put("/sample/title", data="title=newer", headers=form)
     page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
     expect(
-        page.get_by_role("form", name="title").get_by_role("region", name="The saved title has changed")
+        page.get_by_role("form", name="title").get_by_role("region", name="The server has another title")
     ).to_be_visible()
 
 

@@ -46,7 +46,10 @@ def wait_until_each_worker_has_answered(server: Server) -> None:
 
 
 # A platform signals every process; a service manager told so, or a container, only the first.
-@pytest.mark.parametrize(("workers", "stop"), [(1, os.kill), (2, os.kill), (2, os.killpg)])
+@pytest.mark.parametrize(
+    ("workers", "stop"),
+    [(1, os.kill), *(pytest.param(2, stop, marks=pytest.mark.full) for stop in (os.kill, os.killpg))],
+)
 def test_requests_that_have_begun_are_finished(
     start_server: StartServer, workers: int, stop: Callable[[int, int], None]
 ) -> None:

@@ -472,7 +472,7 @@ def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
     expect_text(page, "old" if control else "new")
     assert asked() == ([] if control else ["GET /sample/saved"])
     if not control:
-        message = "Updated: it was changed elsewhere."
+        message = "Updated to what the server has now."
         expect_status(page, message)
         page.get_by_role("link", name="Session page").click()  # and nothing is unsaved
         expect(page).to_have_url(re.compile("/sample/session$"))
@@ -494,6 +494,7 @@ def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
 
 
 @pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
+@pytest.mark.full
 def test_a_page_that_becomes_visible_again_asks_once(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], told: list[str]
 ) -> None:
@@ -521,7 +522,7 @@ def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: V
     expect_text(page, "initial text")
 
 
-@pytest.mark.parametrize("choice", ["Keep mine", "Show the saved one"])
+@pytest.mark.parametrize("choice", ["Keep mine", "Show the server’s"])
 def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choice: str) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -530,14 +531,14 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
     tab.hide()
     change_elsewhere(page, "\nnew  <b> ")
     tab.show()
-    notice = page.get_by_role("region", name="The saved text has changed")
+    notice = page.get_by_role("region", name="The server has another text")
     expect(notice.get_by_role("alert")).to_contain_text("not saved")
     expect(notice.get_by_role("blockquote")).to_have_text("\nnew  <b> ", use_inner_text=False)
     expect_text(page, "typed")
     expect(page.get_by_role("textbox", name="Text")).to_be_focused()  # whoever is typing goes on typing
     for _ in range(2):
         page.keyboard.press("Tab")
-    if choice == "Show the saved one":
+    if choice == "Show the server’s":
         page.keyboard.press("Tab")
     expect(page.get_by_role("button", name=choice)).to_be_focused()
     page.keyboard.press("Enter")
@@ -556,6 +557,7 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
         assert visitor.questions == []
 
 
+@pytest.mark.full
 def test_a_save_is_a_choice_too(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -563,7 +565,7 @@ def test_a_save_is_a_choice_too(visit: Visit) -> None:
     tab.hide()
     change_elsewhere(page, "new")
     tab.show()
-    notice = page.get_by_role("region", name="The saved text has changed")
+    notice = page.get_by_role("region", name="The server has another text")
     expect(notice).to_be_visible()
     saved(page, "typed")
     expect(notice).to_be_hidden()
@@ -588,6 +590,7 @@ def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> 
 
 @pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize("reason", ["offline", "failing"])
+@pytest.mark.full
 def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     visit: Visit, alter: Alter, complaints: list[str], reason: str, typed: bool
 ) -> None:
@@ -601,7 +604,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     if reason == "offline":
         page.context.set_offline(True)
     else:
-        alter(answers={"/sample/saved": [503, "text/plain", "The server cannot reach your session right now."]})
+        alter(answers={"/sample/saved": [503, "text/plain", "The server cannot use its session store right now."]})
     before = page.locator("main").aria_snapshot()
     tab.show()
     wait_in(page, lambda: bool(complaints))  # the browser's own, about the request that failed
@@ -615,11 +618,12 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     tab.hide()
     tab.show()
     if typed:
-        expect(page.get_by_role("region", name="The saved text has changed")).to_be_visible()
+        expect(page.get_by_role("region", name="The server has another text")).to_be_visible()
     else:
         expect_text(page, "new")
 
 
+@pytest.mark.full
 def test_an_answer_that_a_save_has_overtaken_is_not_shown(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -650,6 +654,7 @@ def test_a_session_page_that_is_shown_again_shows_no_session_that_is_gone(visit:
     expect(page.get_by_text("You have no session.")).to_be_visible(visible=not control)
 
 
+@pytest.mark.full
 def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     visit: Visit, alter: Alter, complaints: list[str]
 ) -> None:
@@ -659,7 +664,7 @@ def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     before = page.locator("main").aria_snapshot()
     tab = Tab(page)
     tab.hide()
-    alter(answers={"/sample/session": [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    alter(answers={"/sample/session": [503, "text/html", "<p>The server cannot use its session store right now.</p>"]})
     tab.show()
     wait_in(page, lambda: bool(complaints))
     assert page.locator("main").aria_snapshot() == before
@@ -728,6 +733,7 @@ def test_whoever_leaves_unsaved_text_is_asked(visit: Visit) -> None:
         assert visitor.questions == [], f"{way}: once is enough"
 
 
+@pytest.mark.full
 def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -757,16 +763,17 @@ def put_a_boosted_page_before(page: Page) -> None:
 def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
     page = visit()
     visitor = Visitor(page)
-    alter(answers={UPDATE: [503, "text/html", "<p>The server cannot reach your session right now.</p>"]})
+    alter(answers={UPDATE: [503, "text/html", "<p>The server cannot use its session store right now.</p>"]})
     page.get_by_label("Text").fill("typed")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert")).to_contain_text("cannot reach")
+    expect(page.get_by_role("alert")).to_contain_text("cannot use its session store")
     page.get_by_role("link", name="Session page").click()
     assert visitor.is_asked() == "confirm"
     expect_text(page, "typed")
     complaints.clear()
 
 
+@pytest.mark.full
 def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit: Visit, complaints: list[str]) -> None:
     """As when a text is sent before the scripts have arrived, and is too long."""
     page = visit()
@@ -794,6 +801,7 @@ def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(visit
     complaints.clear()
 
 
+@pytest.mark.full
 def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit) -> None:
     page = visit(script=WITNESS)
     page.goto("/sample/public")
@@ -860,7 +868,7 @@ def test_a_tab_that_is_shown_again_in_firefox_shows_what_was_saved_elsewhere(vis
     tab.hide()
     change_elsewhere(page, "newer")
     tab.show()
-    expect(page.get_by_role("region", name="The saved text has changed")).to_be_visible()
+    expect(page.get_by_role("region", name="The server has another text")).to_be_visible()
     expect_text(page, "typed")
 
 

@@ -39,7 +39,13 @@ def packages_without(folder: Path, *hidden: str) -> str:
     return str(folder)
 
 
-both = pytest.mark.parametrize("options", [["--port", "0"], ["--port", "0", "--workers", "2"]], ids=["one", "two"])
+both = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--port", "0"], id="one"),
+        pytest.param(["--port", "0", "--workers", "2"], id="two", marks=pytest.mark.full),
+    ],
+)
 
 
 @both

@@ -18,6 +18,7 @@ def visitor(browser: Browser, server: Server) -> Iterator[BrowserContext]:
 
 
 @pytest.mark.parametrize("path", [HOME, "/sample/session", "/errors/404"])
+@pytest.mark.full
 def test_a_first_load_is_light_and_a_second_is_one_request(visitor: BrowserContext, path: str) -> None:
     assert_light(visitor, path, requests=6)
 
