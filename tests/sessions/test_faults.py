@@ -115,6 +115,7 @@ def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.full
 def test_rule_12_no_request_waits_longer_than_5_seconds_for_load_and_save_together(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")
@@ -192,6 +193,7 @@ def test_rule_7_a_full_disk_is_not_answered_with_success(start_server: StartServ
     assert "Traceback" not in server.log
 
 
+@pytest.mark.full
 def test_a_database_that_is_replaced_under_the_running_app_is_noticed(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")

@@ -106,6 +106,7 @@ async def logged_in(url: str, number: int) -> SessionManager:
 NUMBER = 15_000  # takes some seconds to remove
 
 
+@pytest.mark.full
 async def test_rule_17_a_long_flush_shows_its_progress_on_a_terminal(url: str) -> None:
     await expired(url, NUMBER)
     terminal = Terminal(url, "flush")
@@ -114,6 +115,7 @@ async def test_rule_17_a_long_flush_shows_its_progress_on_a_terminal(url: str) -
     assert terminal.close() == 0
 
 
+@pytest.mark.full
 async def test_rule_17_a_long_flush_is_silent_in_a_pipe(url: str) -> None:
     await expired(url, NUMBER)
     result = await asyncio.to_thread(shell, url, "flush")
@@ -122,6 +124,7 @@ async def test_rule_17_a_long_flush_is_silent_in_a_pipe(url: str) -> None:
     assert "\x1b" not in result.stderr
 
 
+@pytest.mark.full
 async def test_rule_17_ctrl_c_stops_a_long_destroy_and_says_how_far_it_came(url: str) -> None:
     sessions = await logged_in(url, 10_000)
     terminal = Terminal(url, "destroy", "--owner", "ada")
@@ -139,6 +142,7 @@ async def test_rule_17_ctrl_c_stops_a_long_destroy_and_says_how_far_it_came(url:
     await sessions.store.close()
 
 
+@pytest.mark.full
 async def test_rule_17_ctrl_c_stops_a_long_flush(url: str) -> None:
     await expired(url, NUMBER)
     terminal = Terminal(url, "flush")

@@ -170,6 +170,7 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(("url", "examples"), [("memory://", 150), ("", 25)], ids=["memory", "sqlite"])
+@pytest.mark.full
 def test_rule_22_sessions_and_owners_behave_like_the_model(url: str, examples: int) -> None:
     class Chosen(Machine):
         pass

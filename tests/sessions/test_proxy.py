@@ -67,6 +67,7 @@ def test_rule_13_a_claim_of_https_from_a_proxy_that_is_not_trusted(
 
 
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim != "alone"])
+@pytest.mark.full
 def test_cases_a_trusted_proxy_whose_claim_the_server_does_not_understand(
     start_server: Callable[..., Server], claim: str
 ) -> None:
@@ -153,6 +154,7 @@ def test_cases_a_unix_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("visitor", [[], [("X-Forwarded-For", "192.0.2.7")]])
+@pytest.mark.full
 def test_rule_13_the_remedy_for_a_unix_socket_works_when_followed(tmp_path: Path, visitor: Headers) -> None:
     with SocketServer(tmp_path, allow="*") as server:
         assert "Secure" in server.save([*CLAIMS["alone"], *visitor])

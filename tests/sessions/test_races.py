@@ -103,6 +103,7 @@ def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes:
     assert client.get("/keys").json() == {"text": "start", "a": "from the one", "b": "from the other"}
 
 
+@pytest.mark.full
 def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_processes: tuple[Server, Server]) -> None:
     token = token_of(two_processes[0].visitor("start"))
 
@@ -186,6 +187,7 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_rotated(two_proces
     assert client.get("/keys").json() == {"text": "kept"}
 
 
+@pytest.mark.full
 def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:
     client = server.visitor("start")
     token = token_of(client)
@@ -218,6 +220,7 @@ def test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server: Server)
     assert shown_text(server.client(token).get(HOME).text) == shown_text(client.get(HOME).text)
 
 
+@pytest.mark.full
 def test_40_puts_at_once_over_two_workers_all_succeed(start_server: Callable[..., Server]) -> None:
     server = start_server(workers=2)
     test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server)

@@ -231,6 +231,7 @@ async def test_a_column_that_rounds_fails_the_suite(store: Store) -> None:
         await StoreContract().test_an_instant_survives_to_the_millisecond(store)
 
 
+@pytest.mark.full
 async def test_a_store_that_hangs_fails_the_suite() -> None:
     store = SlowToCancel()
     with pytest.raises(AssertionError):

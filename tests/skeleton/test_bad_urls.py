@@ -119,6 +119,7 @@ def test_a_url_that_cannot_work_stops_the_start(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SERVERS)
+@pytest.mark.full
 def test_a_password_that_is_percent_encoded_is_accepted(scheme: str) -> None:
     for encoded in ("%40", "%23", "%3F", "%2F", "%3A"):
         for before in ("", "12", SECRET):
@@ -186,6 +187,7 @@ def test_a_folder_that_is_a_file_stops_the_start(tmp_path: Path) -> None:
     ],
     ids=["option", "cluster", "postgres", "file", "no url"],
 )
+@pytest.mark.full
 def test_each_worker_says_so_once_and_the_parent_ends(url: str, workers: int) -> None:
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT), "--port", "0"]
     environment = {**os.environ, "SESSION_STORE": url}

@@ -77,6 +77,7 @@ def test_the_cookie_is_out_of_reach_for_scripts(visit: Callable[..., Page]) -> N
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/")
 
 
+@pytest.mark.full
 def test_a_text_survives_a_restart_of_the_server(visit: Callable[..., Page], server: Server) -> None:
     page = visit()
     saved(page, "still here")
@@ -114,6 +115,7 @@ def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Callable
     assert "Saving…" not in page.locator("main").aria_snapshot()
 
 
+@pytest.mark.full
 def test_the_focus_moves_on_if_its_element_is_replaced(visit: Callable[..., Page]) -> None:
     page = visit()
     saved(page, "x")
@@ -275,6 +277,7 @@ def test_without_javascript_everything_works(visit: Callable[..., Page]) -> None
     expect_text(page, "initial text")
 
 
+@pytest.mark.full
 def test_without_javascript_errors_are_announced_and_the_text_survives(
     visit: Callable[..., Page], server: Server, complaints: list[str]
 ) -> None:

@@ -265,6 +265,19 @@ def test_a_page_from_the_back_forward_cache_is_loaded_anew(visit: Visit, directi
     assert page.evaluate("sessionStorage.persisted") == "yes"
 
 
+def test_a_page_from_the_back_forward_cache_is_hidden_until_it_is_loaded_anew(visit: Visit) -> None:
+    note = "if (event.persisted) sessionStorage.hidden = document.documentElement.hidden"
+    seen = f"addEventListener('pageshow', (event) => {{ {note} }})"
+    page = visit(script=WITNESS + seen)
+    page.goto("/sample/public")
+    page.goto(HOME)
+    page.goto("/sample/session")
+    page.go_back(wait_until="commit")
+    expect_text(page, "old")
+    assert page.evaluate("[sessionStorage.persisted, sessionStorage.hidden]") == ["yes", "true"]
+    expect(page.locator("html")).to_be_visible()
+
+
 @PAIR
 def test_back_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
     alter(replace={' autocomplete="off"': ""} if control else {})
