@@ -92,8 +92,7 @@ class SessionManager:
         with the number so far, it takes as long as it needs; otherwise not longer than a request may wait.
         """
         records, count = self._records(), 0
-        if on_progress:
-            records.budget = float("inf")
+        records.patient = on_progress is not None
 
         async def ended(session_id: str) -> None:
             nonlocal count

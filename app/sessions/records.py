@@ -111,7 +111,7 @@ class Records:
     idle_timeout: int | None  # seconds, from a session's last request (ASVS 7.3.1)
     outages: OutageLog
     limit: float | None = None
-    budget: float = TIMEOUT  # seconds of waiting, after which no further call begins
+    patient: bool = False  # for a command, which has no time budget
     waited: float = field(default=0.0, init=False)  # seconds
     corrupt_id: str | None = field(default=None, init=False)  # a record that counts as none; `begin` removes it
 
@@ -184,7 +184,7 @@ class Records:
         """Call a method of the store within the time budget."""
         started = time.monotonic()
         try:
-            if self.waited > self.budget:
+            if self.waited > TIMEOUT and not self.patient:
                 raise StoreUnavailable(f"this request has already waited {self.waited:.1f} s for it")
             if self.limit is None:
                 return await method(*args, **kwargs)

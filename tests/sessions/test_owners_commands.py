@@ -59,6 +59,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a CI may have told us to ignore it
         )
         os.close(theirs)
         self.file, self.shown = ours, ""
