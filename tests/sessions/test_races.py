@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -85,13 +84,17 @@ def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
     assert shown_text(server.client(new).get(HOME).text) == "new"
 
 
-@pytest.fixture(params=STORES[1:])  # all except memory, which no other process sees
+@pytest.fixture(scope="module", params=STORES[1:])  # all except memory, which no other process sees
 def two_processes(
-    request: pytest.FixtureRequest, start_server: Callable[..., Server], tmp_path: Path
-) -> tuple[Server, Server]:
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server]]:
     """Two processes on one store, whose sessions have any key one likes."""
-    url = empty_store(request.param, request, tmp_path)
-    return start_server(store=url, app=APP), start_server(store=url, app=APP)
+    folders = [tmp_path_factory.mktemp("process") for _ in range(2)]
+    url = empty_store(request.param, request, folders[0])
+    one, other = (Server(folder, url, app=APP).start() for folder in folders)
+    yield one, other
+    one.close()
+    other.close()
 
 
 def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes: tuple[Server, Server]) -> None:
