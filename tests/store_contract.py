@@ -47,6 +47,7 @@ class StoreContract:
     """Subclass it with a fixture `store` that is an empty store."""
 
     expires_by_itself = False
+    cold_stores = 12  # how many are opened at once
 
     @pytest.fixture
     def another(self) -> Callable[[], Store]:
@@ -227,11 +228,11 @@ class StoreContract:
 
     async def test_many_cold_stores_are_opened_at_once(self, another: Callable[[], Store]) -> None:
         """As the workers of several machines do, right after a deployment: there is no table or folder yet."""
-        stores = [another() for _ in range(12)]
+        stores = [another() for _ in range(self.cold_stores)]
         created = await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n, store in enumerate(stores)))
-        assert created == [True] * 12
+        assert created == [True] * len(stores)
         for n, store in enumerate(stores):
-            assert await store.load(id_of(11 - n)) == b"x"
+            assert await store.load(id_of(len(stores) - 1 - n)) == b"x"
             await store.close()
 
     async def test_many_stores_sweep_at_once(self, another: Callable[[], Store]) -> None:
