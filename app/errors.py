@@ -12,10 +12,9 @@ from litestar.response import Template
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from app.sessions import CrossOriginRefused, PrefetchRefused, SessionEnded, SessionTooLarge, StoreUnavailable
+from app.sessions.middleware import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER = "5"  # seconds
 
 
 class Text(NamedTuple):
