@@ -94,6 +94,10 @@ class Server:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the log holds a text. A logger with a queue writes after the response is sent."""
+        wait_until(lambda: text in self.log, explain=lambda: f"the log does not hold {text!r}:\n{self.log}")
+
     def start(self) -> Self:
         self.launch()
         deadline = time.monotonic() + 20
@@ -197,11 +201,13 @@ class Answer:
         return cookie
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(
+    condition: Callable[[], bool], seconds: float = 10, explain: Callable[[], str] = lambda: "waited in vain"
+) -> None:
     """Wait for something that is about to become true."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, explain()
         time.sleep(0.02)
 
 

@@ -111,6 +111,7 @@ def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(
     assert "may have been saved or not" in answer.text
     assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200, "it recovers without a restart"
+    server.wait_for_log("The session store fails")
     assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
     assert "Traceback" not in server.log
 

@@ -325,8 +325,8 @@ def test_rule_16_on_a_real_server_bad_listeners_harm_neither_requests_nor_the_st
     assert time.monotonic() - started < 12, "5 s would do"
     assert server.process
     assert server.process.returncode in (0, -signal.SIGTERM)
-    assert "the listener's own" in server.log
-    assert "Application shutdown complete" in server.log
+    server.wait_for_log("the listener's own")
+    server.wait_for_log("Application shutdown complete")
 
 
 async def test_rule_16_the_stop_cancels_a_listener_that_hangs_before_it_closes_the_store(

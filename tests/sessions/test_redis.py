@@ -73,6 +73,7 @@ def test_rule_12_a_redis_that_goes_away_and_comes_back(start_server: StartServer
     redis.answers("SET", f"session:{digest(token_of(visitor))}", record)
     assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
+    server.wait_for_log("The session store fails")
     assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
     assert token_of(visitor) not in server.log
     assert "Traceback" not in server.log
@@ -85,6 +86,7 @@ def test_rule_12_a_redis_that_hangs(start_server: StartServer, redis: RedisServe
     redis.process.send_signal(19)  # SIGSTOP: it accepts and never answers
     try:
         assert server.client().get("/health").status_code == 503
+        server.wait_for_log("The session store fails")
         assert server.log.count("The session store fails") == 1, "also if only the load balancer has asked"
         assert_the_contracts_answer(server, visitor)
         # Many who wait do not make each other wait longer.

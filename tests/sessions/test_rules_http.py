@@ -152,6 +152,7 @@ def test_rule_13_a_proxy_that_is_not_trusted_is_reported_once(start_server: Call
     server = start_server(store="memory://", environment={"FORWARDED_ALLOW_IPS": "10.0.0.1"})
     for _ in range(3):
         assert server.client().get(HOME, headers={"X-Forwarded-Proto": "https"}).status_code == 200
+    server.wait_for_log("FORWARDED_ALLOW_IPS")
     assert server.log.count("FORWARDED_ALLOW_IPS") == 1
 
 

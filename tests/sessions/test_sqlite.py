@@ -243,7 +243,7 @@ def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
         with server.client(token_of(kept)) as client:
             assert client.put(UPDATE, content=f"new {n}", headers=TEXT).status_code == 200
     assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"new 9"}
-    assert "was deleted, moved or replaced while the app runs" in server.log
+    server.wait_for_log("was deleted, moved or replaced while the app runs")
     assert "The session store fails" not in server.log
     server.stop()
     assert sorted(path.name for path in server.folder.glob("sessions*")) == ["sessions.sqlite3"]
@@ -332,7 +332,7 @@ def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
     expected = {"older": 40, "backup": 41, "empty": 0}[content]
     shutil.copyfile(copy, server.database)  # what cp does: the file stays the same
     assert {answer.status_code for answer in ask_each_worker(server, token_of(visitor))} == {503}
-    assert "was overwritten while the app runs. Restart the app" in server.log
+    server.wait_for_log("was overwritten while the app runs. Restart the app")
     server.stop()
     assert server.database.read_bytes() == copy.read_bytes(), "nothing was written into it"
     server.start()

@@ -161,7 +161,7 @@ def test_two_proxies(start_server: StartServer, tmp_path: Path) -> None:
         response = client.put(UPDATE, content="kept", headers=headers)
         assert response.status_code == 200
         assert response.headers["Set-Cookie"].startswith("__Host-session=")
-        assert '192.0.2.7:0 - "PUT' in server.log
+        server.wait_for_log('192.0.2.7:0 - "PUT')
         assert "A proxy sent" not in server.log
         client.close()
     finally:

@@ -87,7 +87,7 @@ def test_a_request_that_does_not_finish_in_time_is_given_up_and_saves_nothing(st
     assert held.connection.getresponse().status == 500
     held.abort()
     assert server.rows() == 0
-    assert "timeout graceful shutdown exceeded" in server.log
+    server.wait_for_log("timeout graceful shutdown exceeded")
 
 
 class Load:
