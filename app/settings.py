@@ -11,7 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
 # At most ten years: beyond that lies a slip of the finger.
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
-RULES = {"SESSION_NAME": "It starts with a lower-case letter; digits and _ may follow, 31 characters in all."}
+RULES = {"SESSION_NAME": "It has lower-case letters, digits and _, at most 31, and starts with a letter."}
 GOOD_VALUES = {
     "SESSION_NAME": "session",
     "SESSION_LIFETIME": "604800",
@@ -39,10 +39,6 @@ class Settings(msgspec.Struct, frozen=True, rename="upper"):
             return msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:  # "Expected `int` >= 1 - at `$.SESSION_LIFETIME`"
             problem, _, name = str(error).rstrip("`").partition(" - at `$.")
-            unit = (
-                "It has lower-case letters, digits and _, at most 31."
-                if name == "SESSION_NAME"
-                else "It is in seconds."
-            )
-            good = f"{unit} A good value: {name}={GOOD_VALUES[name]}"
+            rule = RULES.get(name, "It is in seconds.")
+            good = f"{rule} A good value: {name}={GOOD_VALUES[name]}"
             raise BadSetting(f"{name}={given[name]!r} cannot be used: {problem}. {good}") from error

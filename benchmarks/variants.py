@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, get
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Template
 from litestar.stores.base import Store
+from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 
 from app import hooks, main
@@ -47,6 +50,17 @@ class StandIn(InitPlugin):
         app_config.before_send.append(add_cache_headers)
         app_config.stores = self.stores or app_config.stores
         return app_config
+
+
+def flat() -> Litestar:
+    """Return a bare Litestar app: one handler that renders the flat template `page.html` in FLAT_TEMPLATES."""
+
+    @get("/")
+    async def page() -> Template:
+        return Template("page.html", context={"quote": "initial quote"})
+
+    templates = TemplateConfig(directory=Path(os.environ["FLAT_TEMPLATES"]), engine=JinjaTemplateEngine)
+    return Litestar([page], template_config=templates, openapi_config=None)
 
 
 def bare() -> Litestar:

@@ -62,6 +62,9 @@ def free_port() -> int:
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
 
+# mypy checks the packages that the project uses only once, and not again in each copy of the project.
+os.environ.setdefault("MYPY_CACHE_DIR", str(PROJECT / ".mypy_cache"))
+
 
 @dataclass
 class Server:
