@@ -94,6 +94,7 @@ def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartSer
     assert max(prompt) < 0.25
 
 
+@pytest.mark.full
 def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")

@@ -532,6 +532,7 @@ async def test_rule_19_a_dropped_object_that_is_changed_afterwards_is_reported(
     assert "A change inside session['cart'] came too late" in caplog.text
 
 
+@pytest.mark.full
 async def test_cases_a_stream_may_look_into_the_store_again_and_again(caplog: pytest.LogCaptureFixture) -> None:
     """`session.load` every 20 ms used up the time of its request. `sessions.find` has its own each time."""
     started, changed = asyncio.Event(), asyncio.Event()

@@ -17,7 +17,7 @@ from app.sessions import SessionManager, SessionMiddleware
 from app.sessions.memory import MemoryStore
 from app.settings import PROJECT
 from tests.sessions import test_websockets
-from tests.sessions.hosts.servers import HOSTS, Host
+from tests.sessions.hosts.servers import HOST_PARAMS, HOSTS, Host
 from tests.support import HeldRequest, token_of, wait_until
 
 UNKNOWN = "A" * 43
@@ -37,7 +37,7 @@ def cannot(host: str, note: int) -> Callable[[Test], Test]:
     return mark
 
 
-@pytest.fixture(scope="module", params=HOSTS)
+@pytest.fixture(scope="module", params=HOST_PARAMS)
 def running_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     host = Host(tmp_path_factory.mktemp("host"), name=request.param)
     try:

@@ -211,6 +211,7 @@ async def test_rule_16_a_listener_that_hangs_is_cancelled_and_named(
     assert len(messages) == 3
 
 
+@pytest.mark.full
 async def test_rule_16_a_listener_that_hangs_delays_a_sweep_but_does_not_stop_it(sessions: SessionManager) -> None:
     sessions.events.listeners.append(hang)
     sessions.lifetime = -1
@@ -308,6 +309,7 @@ async def test_rule_16_an_app_that_starts_again_is_heard_once() -> None:
             assert len(events) == number
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("last_request", ["before the stop", "long before the stop"])
 def test_rule_16_on_a_real_server_bad_listeners_harm_neither_requests_nor_the_stop(
     start_server: Callable[..., Server], last_request: str

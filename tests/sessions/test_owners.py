@@ -619,6 +619,7 @@ class SlowStore(MemoryStore):
         return await super().delete(session_id, old)
 
 
+@pytest.mark.full
 async def test_rule_12_end_all_gives_up_in_a_request_and_another_call_goes_on() -> None:
     sessions = SessionManager(SlowStore())
     await asyncio.gather(*(log_in(sessions, "ada") for _ in range(100)))

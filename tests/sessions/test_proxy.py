@@ -83,6 +83,7 @@ def test_cases_a_trusted_proxy_whose_claim_the_server_does_not_understand(
     assert "Secure" in save(client, [("X-Forwarded-Proto", "https"), visitor]), "the remedy works"
 
 
+@pytest.mark.full
 def test_rule_13_the_remedy_of_a_proxy_that_is_not_trusted_works_when_followed(
     start_server: Callable[..., Server],
 ) -> None:

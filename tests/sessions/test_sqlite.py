@@ -114,6 +114,7 @@ async def test_rule_8_other_requests_are_served_while_a_sync_hangs(
     await store.close()
 
 
+@pytest.mark.full
 async def test_rule_8_a_sync_that_fails_or_hangs_is_an_outage(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SQLiteStore(database)
     for name in "ab":
@@ -416,6 +417,7 @@ async def test_a_symbolic_link_that_leads_elsewhere_now_is_noticed(tmp_path: Pat
         assert db.execute("SELECT id FROM sessions").fetchall() == [("a",)]
 
 
+@pytest.mark.full
 async def test_a_moved_file_whose_last_saves_cannot_be_kept_is_refused(database: Path, tmp_path: Path) -> None:
     """Until a reader in another process lets go of them, the last saves are nowhere but in the -wal file."""
     store = SQLiteStore(database)

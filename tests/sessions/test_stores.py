@@ -104,6 +104,7 @@ def stopped(servers: list[RedisServer]) -> Iterator[None]:
             process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.full
 class TestTheExample(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FolderStore:
@@ -240,11 +241,13 @@ async def test_a_store_that_hangs_fails_the_suite() -> None:
         await StoreContract().test_a_store_that_hangs_answers_within_the_limit(store, store.hang)
 
 
+@pytest.mark.full
 async def test_the_helper_keeps_the_limit_where_cancelling_waits() -> None:
     store = WithTheHelper()
     await StoreContract().test_a_store_that_hangs_answers_within_the_limit(store, store.hang)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("store", [OneConnection(), KeepsItsLock()])
 async def test_a_store_that_is_out_of_step_after_a_cancelled_call_fails_the_suite(store: Store) -> None:
     with pytest.raises((AssertionError, OSError)):

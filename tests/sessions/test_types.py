@@ -12,6 +12,8 @@ from app.settings import PROJECT
 
 MISTAKES = "tests/sessions/mistakes.py"
 CORRECT = "tests/sessions/correct_uses.py"
+pytestmark = pytest.mark.full
+
 Reports = dict[str, set[int]]  # the lines that are reported, per file
 
 
@@ -38,7 +40,7 @@ def run_pyright() -> Reports:
     return reports
 
 
-@pytest.fixture(scope="module", params=[run_mypy, pytest.param(run_pyright, marks=pytest.mark.full)])
+@pytest.fixture(scope="module", params=[run_mypy, run_pyright])
 def reports(request: pytest.FixtureRequest) -> Reports:
     found: Reports = request.param()
     return found

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from packaging.requirements import Requirement
 
 from app.settings import PROJECT
 from tests.support import Server
 
 HOSTS = ["this app", "Litestar", "FastAPI"]
+HOST_PARAMS = [HOSTS[0], *(pytest.param(name, marks=pytest.mark.full) for name in HOSTS[1:])]
 HERE = Path(__file__).parent
 FILES = ["actions.py", "litestar_routes.py", "litestar_app.py", "fastapi_app.py"]
 
