@@ -144,10 +144,11 @@ class Server:
 
     def client(self, token: str | None = None) -> httpx.Client:
         """Return a new visitor: one without a session, or with the session that the token stands for."""
-        self.clients.append(httpx.Client(base_url=self.url, timeout=20, verify=TLS))
+        client = httpx.Client(base_url=self.url, timeout=20, verify=TLS)
+        self.clients.append(client)  # threads call this at the same time
         if token:
-            self.clients[-1].cookies.set("session", token, domain="127.0.0.1")
-        return self.clients[-1]
+            client.cookies.set("session", token, domain="127.0.0.1")
+        return client
 
     def visitor(self, text: str) -> httpx.Client:
         """Return a client that has a session with this text."""
