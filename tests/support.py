@@ -62,6 +62,11 @@ def free_port() -> int:
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
 
+# What the tests start finds `sitecustomize.py` there.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(PROJECT / "tests/deployed"), os.environ.get("PYTHONPATH")])
+)
+
 # mypy checks the packages that the project uses only once, and not again in each copy of the project.
 os.environ.setdefault("MYPY_CACHE_DIR", str(PROJECT / ".mypy_cache"))
 
