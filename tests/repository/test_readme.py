@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from litestar import Litestar
 
+from app.sessions.litestar import SessionPlugin
 from app.settings import PROJECT
 from tests.quote.server import QuoteServer
 from tests.repository.copies import broken_links
@@ -50,6 +52,15 @@ def test_the_code_in_the_docs_is_the_apps_own() -> None:
         for block in blocks:
             for function in block.strip().split("\n\n\n"):
                 assert function.strip() in source
+
+
+def test_every_line_that_attaches_the_layer_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [line for page in PAGES for line in re.findall(r"SessionPlugin\(\"[^`\]\n]*\)(?=[`\]])", page.read_text())]
+    assert len(lines) >= 4
+    for line in lines:
+        plugin = eval(line, {"SessionPlugin": SessionPlugin, "Path": Path})  # noqa: S307 - it is our own
+        assert Litestar(plugins=[plugin]).state.sessions is plugin.sessions
 
 
 def test_every_link_leads_somewhere() -> None:
