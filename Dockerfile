@@ -1,4 +1,4 @@
-# docker build -t app . ; how to run it: docs/operating.md
+# docker build -t app . ; how to run it: docs/deploying.md
 FROM python:3.13-slim
 
 RUN useradd --system --no-create-home --uid 10001 app

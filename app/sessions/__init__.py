@@ -22,6 +22,8 @@ from .session import Session
 from .store import Store, StoreUnavailable
 from .urls import BadStoreURL, open_store
 
+__version__ = "2.0.0"
+
 __all__ = [
     "BadStoreURL",
     "CrossOriginRefused",

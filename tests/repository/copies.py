@@ -25,6 +25,24 @@ def delete_demo(project: Path) -> None:
     subprocess.run([require("sh"), "-eu", "-c", BLOCK], cwd=project, check=True)
 
 
+def broken_links(*pages: Path) -> list[str]:
+    """Return the links of these pages to files that are missing, and to headings that no page has."""
+    broken = []
+    for page in pages:
+        for link in re.findall(r"(?:\]\(|src=\"|srcset=\")(?!https?://)([^)\"]+)", page.read_text()):
+            target, _, heading = link.partition("#")
+            path = page.parent / target if target else page
+            if not path.exists() or (heading and heading not in headings(path)):
+                broken.append(f"{page.name}: {link}")
+    return broken
+
+
+def headings(page: Path) -> list[str]:
+    """Return the headings of a page as GitHub writes them into links."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.M)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
 def run(project: Path, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a Python module in the project, with no settings but these."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SESSION_", "PYTEST_"))}

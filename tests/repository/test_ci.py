@@ -16,6 +16,8 @@ def test_the_workflow_runs_the_commands_of_the_readme_to_the_letter() -> None:
     assert len(commands) == 2
     in_workflow = re.findall(r"^ +(python3 -m venv .*?)(?: >\S+ 2>&1 &)?$", WORKFLOW, re.MULTILINE)
     assert in_workflow == commands
+    (with_uv,) = re.findall(r"^uv venv .*$", README, re.MULTILINE)
+    assert re.findall(r"^ +(uv venv .*) --help$", WORKFLOW, re.MULTILINE) == [with_uv]
 
 
 def test_the_workflow_covers_every_python_that_the_project_supports() -> None:

@@ -11,12 +11,20 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.settings import PROJECT
-from tests.repository.copies import BLOCK, copy_project, delete_demo, run
+from tests.repository.copies import BLOCK, broken_links, copy_project, delete_demo, run
 from tests.skeleton.sample import expect_status
 from tests.support import Server
 
 DEMO = ["app/quote", "templates/quote", "static/quote", "tests/quote"]
-ABOUT_THIS_REPOSITORY = ["tests/repository", "benchmarks", "docs/first-page"]
+ABOUT_THIS_REPOSITORY = [
+    "tests/repository",
+    "benchmarks",
+    "SECURITY.md",
+    ".github/dependabot.yml",
+    "docs/benchmarks.md",
+    "docs/first-page",
+    "docs/from-sveltekit.md",
+]
 # What belongs to the demo alone: its package, its tests, its routes, its setting, its text.
 NAMES = re.compile(r"app\.quote|tests\.quote|session/quote|session/destroy|/manage\b|DESTROY_DELAY|initial quote")
 # Besides the demo's own folders, these may name it.
@@ -78,6 +86,7 @@ def test_the_block_deletes_the_demo_and_leaves_a_first_page(project: Path, serve
         assert not (project / name).exists()
     assert files_that_name_the_demo(project) <= {"CHANGELOG.md", "README.md"}
     assert "demo" not in (project / ".env.example").read_text()
+    assert broken_links(*(project / "docs").rglob("*.md")) == []
     response = server.client().get("/")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "<h1>Your note</h1>" in response.text

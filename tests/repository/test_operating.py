@@ -1,4 +1,4 @@
-"""What docs/operating.md and the Dockerfile say is what happens: each snippet is taken from there and run."""
+"""What docs/deploying.md, docs/operating.md and the Dockerfile say is what happens: their snippets are run."""
 
 import json
 import os
@@ -26,7 +26,8 @@ StartServer = Callable[..., QuoteServer]
 
 pytestmark = pytest.mark.full
 
-GUIDE = (PROJECT / "docs/operating.md").read_text()
+DEPLOYING = (PROJECT / "docs/deploying.md").read_text()
+OPERATING = (PROJECT / "docs/operating.md").read_text()
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 UVICORN = str(Path(sys.executable).parent / "uvicorn")
 LINE = (
@@ -34,9 +35,9 @@ LINE = (
 )
 
 
-def snippet(language: str, start: str = "") -> str:
-    """Return the guide's first block in this language that starts with this text."""
-    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+def snippet(page: str, language: str, start: str = "") -> str:
+    """Return the page's first block in this language that starts with this text."""
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
     return next(block for block in blocks if block.startswith(start))
 
 
@@ -78,7 +79,7 @@ def messages_of_the_app() -> Iterator[str]:
 def test_every_message_of_the_app_is_explained() -> None:
     messages = list(messages_of_the_app())
     assert len(messages) >= 7
-    explained = re.findall(r"^\| `([^`]*)` \| (?:ERROR|WARNING|INFO) \|", GUIDE, re.MULTILINE)
+    explained = re.findall(r"^\| `([^`]*)` \| (?:ERROR|WARNING|INFO) \|", OPERATING, re.MULTILINE)
     for message in messages:
         assert any(re.match(re.escape(line).replace("…", ".*"), message) for line in explained), message
 
@@ -133,14 +134,14 @@ def test_the_unit_and_the_proxy_of_a_plain_server(tmp_path: Path, certificate: t
     nginx = require("nginx", "/usr/sbin/nginx")
     app_port, port, plain_port = free_port(), free_port(), free_port()
 
-    unit = dict(re.findall(r"^(\w+)=(.*)$", snippet("ini", "[Unit]"), re.MULTILINE))
+    unit = dict(re.findall(r"^(\w+)=(.*)$", snippet(DEPLOYING, "ini", "[Unit]"), re.MULTILINE))
     name, _, store = unit["Environment"].partition("=")
     command = unit["ExecStart"].replace("/srv/app/.venv/bin/uvicorn", UVICORN).replace("8000", str(app_port)).split()
     command += ["--app-dir", str(PROJECT)]
     environment = {name: store.replace("/var/lib/app", str(tmp_path))}
 
     pem, key = certificate
-    site = snippet("nginx")
+    site = snippet(DEPLOYING, "nginx")
     for old, new in {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "listen 80": f"listen 127.0.0.1:{plain_port}",
@@ -213,9 +214,9 @@ def test_the_container_has_all_that_its_command_needs(tmp_path: Path) -> None:
 
 def test_all_ways_to_deploy_leave_the_same_time_to_stop() -> None:
     procfile = (PROJECT / "Procfile").read_text()
-    (seconds,) = set(re.findall(r'--timeout-graceful-shutdown[", ]+(\d+)', procfile + DOCKERFILE + GUIDE))
-    (systemd,) = re.findall(r"TimeoutStopSec=(\d+)", GUIDE)
-    (docker,) = re.findall(r"--stop-timeout (\d+)", GUIDE)
+    (seconds,) = set(re.findall(r'--timeout-graceful-shutdown[", ]+(\d+)', procfile + DOCKERFILE + DEPLOYING))
+    (systemd,) = re.findall(r"TimeoutStopSec=(\d+)", DEPLOYING)
+    (docker,) = re.findall(r"--stop-timeout (\d+)", DEPLOYING)
     assert int(seconds) < int(systemd)
     assert int(seconds) < int(docker)
 
@@ -250,7 +251,7 @@ def test_a_backup_made_while_saves_go_on_can_be_restored(start_server: StartServ
         saving = [pool.submit(save_on_and_on, number) for number in range(len(visitors))]
         wait_until(lambda: min(acknowledged) > 5)
         before = list(acknowledged)
-        shell(here(snippet("sh", "umask")))
+        shell(here(snippet(OPERATING, "sh", "umask")))
         after = [count + 1 for count in acknowledged]  # one more each may have been stored, but not answered yet
         wait_until(lambda: min(acknowledged) > max(after) + 5)
         over = True
@@ -262,9 +263,9 @@ def test_a_backup_made_while_saves_go_on_can_be_restored(start_server: StartServ
     with closing(sqlite3.connect(backup)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with pytest.raises(subprocess.CalledProcessError):
-        shell(here(snippet("sh", "umask")))  # it does not overwrite
+        shell(here(snippet(OPERATING, "sh", "umask")))  # it does not overwrite
 
-    stop, *restore, start = snippet("sh", "systemctl stop").splitlines()
+    stop, *restore, start = snippet(OPERATING, "sh", "systemctl stop").splitlines()
     assert (stop, start) == ("systemctl stop app", "systemctl start app")
     server.stop(signal.SIGKILL)  # the hardest case: the last saves are still in the file beside it
     assert (server.folder / "sessions.sqlite3-wal").stat().st_size > 0
@@ -286,7 +287,7 @@ def test_the_command_that_shrinks_the_file_does_so_while_the_app_runs(start_serv
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     grown = server.database.stat().st_size
     assert grown > 4_000_000
-    shell(snippet("sh", "sqlite3").replace("/var/lib/app", str(server.folder)))
+    shell(snippet(OPERATING, "sh", "sqlite3").replace("/var/lib/app", str(server.folder)))
     assert server.database.stat().st_size < grown / 10
     assert visitor.put(UPDATE, content="saved", headers=TEXT).status_code == 200
     assert shown_text(visitor.get("/").text) == "saved"

@@ -514,7 +514,7 @@ def test_a_password_never_shows(start_server: StartServer, redis: RedisServer) -
 @pytest.mark.parametrize("kind", ["redis", "cluster"])
 async def test_the_rights_in_the_docs_are_enough(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
     url = empty_store(kind, request, tmp_path)
-    guide = (PROJECT / "docs/operating.md").read_text()
+    guide = (PROJECT / "docs/stores.md").read_text()
     commands = guide.partition("```acl\n")[2].partition("\n```")[0].splitlines()
     servers = (
         [request.getfixturevalue("redis_server")]
