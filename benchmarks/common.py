@@ -8,13 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.metadata import version
-from math import comb
 from pathlib import Path
-from statistics import median
 
 from app.sessions.records import digest
 from app.sessions.sqlite import SCHEMA
@@ -90,32 +87,6 @@ def memory_mib(pid: int) -> float:
 
 def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A median with its 95 % interval, from order statistics: no assumption about how the values are spread."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Interval":
-        ordered, number = sorted(values), len(values)
-        rank, outside = 0, 0.5**number  # the chance that the true median lies below the lowest value
-        while outside <= 0.025 and rank < number // 2:
-            rank += 1
-            outside += comb(number, rank) * 0.5**number
-        low = max(rank - 1, 0)
-        return cls(median(ordered), ordered[low], ordered[number - 1 - low])
-
-    def __format__(self, spec: str) -> str:
-        return f"{self.median:{spec}} ({self.low:{spec}}–{self.high:{spec}})"
-
-    def verdict(self, goal: float) -> str:
-        """Say whether the median is at most a goal: only if the whole interval is."""
-        return "met" if self.high <= goal else "missed" if self.low > goal else "unresolved"
 
 
 def machine() -> str:

@@ -5,19 +5,14 @@ inside this needs to know that `hooks.around_every_request` returns a list that 
 """
 
 import os
-from collections.abc import AsyncGenerator
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest.mock import patch
 
-from litestar import Litestar, Request, get
+from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
-from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.response import Template
 from litestar.stores.base import Store
-from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 
 from app import hooks, main
@@ -52,44 +47,10 @@ class StandIn(InitPlugin):
         return app_config
 
 
-def flat() -> Litestar:
-    """Return a bare Litestar app: one handler that renders the flat template `page.html` in FLAT_TEMPLATES."""
-
-    @get("/")
-    async def page() -> Template:
-        return Template("page.html", context={"quote": "initial quote"})
-
-    templates = TemplateConfig(directory=Path(os.environ["FLAT_TEMPLATES"]), engine=JinjaTemplateEngine)
-    return Litestar([page], template_config=templates, openapi_config=None)
-
-
 def bare() -> Litestar:
     """Return the app with one session in memory for all visitors, and no session layer."""
     session = new_session()
     return _app_with(StandIn(Provide(lambda: session, sync_to_thread=False)))
-
-
-def stock() -> Litestar:
-    """Return the app with Litestar's own server-side sessions, in the store that STOCK_STORE names."""
-    # Imported here, so that they do not count as the memory of the others.
-    from litestar.middleware.session.server_side import ServerSideSessionConfig
-
-    url = os.environ["STOCK_STORE"]
-    store: Store
-    if url.startswith("redis://"):
-        from litestar.stores.redis import RedisStore
-
-        store = RedisStore.with_client(url)
-    elif url.startswith("file://"):
-        from litestar.stores.file import FileStore
-
-        store = FileStore(Path(url.removeprefix("file://")), create_directories=True)
-    else:
-        from litestar.stores.memory import MemoryStore as StockMemoryStore
-
-        store = StockMemoryStore()
-    config = ServerSideSessionConfig()
-    return _app_with(StandIn(Provide(provide_stock_session), (config.middleware,), {config.store: store}))
 
 
 def filled() -> Litestar:
@@ -106,14 +67,6 @@ def filled() -> Litestar:
 
     app.on_startup.append(fill)
     return app
-
-
-async def provide_stock_session(request: Request[Any, Any, Any]) -> AsyncGenerator[Session, None]:
-    """Hand out the stock session in the form that the handlers know, and take over their changes."""
-    session, stock = new_session(), cast("dict[Any, Any]", request.session)
-    session.update(stock)
-    yield session
-    stock.update(session)
 
 
 async def add_cache_headers(message: Message, _: Scope) -> None:
