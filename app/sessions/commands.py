@@ -54,7 +54,8 @@ def destroy(env: Any, session_id: str | None, owner: str | None) -> None:
     """End one session, or all sessions of an owner."""
     if owner is not None and session_id is None:
         with _progress("destroyed") as report:
-            click.echo(f"destroyed {_run(env, lambda sessions: sessions.end_all(owner, on_progress=report))}")
+            number = _run(env, lambda sessions: sessions.end_all(owner, on_progress=report))
+        click.echo(f"destroyed {number}")
     elif session_id is not None and owner is None:
         _run(env, lambda sessions: sessions.destroy(session_id))
         click.echo(f"destroyed {session_id}")
@@ -66,8 +67,9 @@ def destroy(env: Any, session_id: str | None, owner: str | None) -> None:
 @click.pass_obj
 def count(env: Any) -> None:
     """Count the sessions in the store, those included that expired and were not removed yet."""
-    with _progress("counted"):
-        click.echo(_run(env, lambda sessions: sessions.count()))
+    with _progress("counted", "The sessions were not changed.") as report:
+        number = _run(env, lambda sessions: sessions.count(report))
+    click.echo(number)
 
 
 @sessions_group.command()
@@ -75,7 +77,8 @@ def count(env: Any) -> None:
 def flush(env: Any) -> None:
     """Remove the sessions that have expired. The running app does that by itself once a minute."""
     with _progress("removed") as report:
-        click.echo(f"removed {_run(env, lambda sessions: sessions.flush(report))}")
+        number = _run(env, lambda sessions: sessions.flush(report))
+    click.echo(f"removed {number}")
 
 
 def _run(env: Any, operation: Operation) -> Any:
@@ -86,7 +89,7 @@ def _run(env: Any, operation: Operation) -> Any:
         async with env.app.lifespan():  # so that listeners hear of what happens here
             try:
                 return await operation(env.app.state.sessions)
-            except (LookupError, StoreUnavailable) as error:
+            except (LookupError, StoreUnavailable, OSError) as error:
                 return click.ClickException(str(error))
 
     result = asyncio.run(within_lifespan())
@@ -96,7 +99,7 @@ def _run(env: Any, operation: Operation) -> Any:
 
 
 @contextmanager
-def _progress(verb: str) -> Iterator[Callable[[int], None]]:
+def _progress(verb: str, after_stop: str = "The same command goes on from here.") -> Iterator[Callable[[int], None]]:
     """Give a function that is told how many sessions are done. Show that on a terminal, if it takes a while.
 
     On Ctrl+C, say how many were done, and end with status 130, as shells expect.
@@ -117,7 +120,7 @@ def _progress(verb: str) -> Iterator[Callable[[int], None]]:
     try:
         yield report
     except KeyboardInterrupt:
-        click.echo(f"Stopped: {verb} {done} sessions so far. The same command goes on from here.", err=True)
+        click.echo(f"Stopped: {verb} {done} sessions so far. {after_stop}", err=True)
         raise SystemExit(130) from None
     finally:
         timer.cancel()

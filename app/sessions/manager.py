@@ -11,7 +11,7 @@ from .events import EndEvents
 from .owners import OwnerList
 from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
-from .store import OTHER_PREFIX, Store, StoreUnavailable
+from .store import OTHER_PREFIX, CountsInSteps, Store, StoreUnavailable
 from .workers import is_one_of_several
 
 MAX_CANDIDATES = 4  # cookies of the right name that are looked up for one request
@@ -20,7 +20,7 @@ SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during 
 TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
 
 Sessions = list[Session]
-Progress = Callable[[int], None]  # is called with the number of sessions that were removed so far
+Progress = Callable[[int], None]  # is called with the number of sessions so far
 
 logger = logging.getLogger(__name__)
 
@@ -135,9 +135,17 @@ class SessionManager:
         """Raise StoreUnavailable unless the store answers within so many seconds."""
         await self._records(limit).run(self.store.load, digest("health check"))
 
-    async def count(self) -> int:
-        """Return how many sessions the store holds, including expired ones that were not removed yet."""
-        return await self._records().run(self.store.count)
+    async def count(self, on_progress: Progress | None = None) -> int:
+        """Return how many sessions the store holds, including expired ones that were not removed yet.
+
+        With `on_progress`, which is called with the number so far, it takes as long as it needs.
+        """
+        if on_progress is None or not isinstance(self.store, CountsInSteps):
+            return await self._records().run(self.store.count)
+        number = 0
+        async for number in self.store.count_in_steps():
+            on_progress(number)
+        return number
 
     async def flush(self, on_progress: Progress = lambda _: None) -> int:
         """Remove the expired sessions, in batches between which requests are served; return how many.

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 
 from .postgres_pool import FAILURES, Pool
-from .store import TIMEOUT, StoreUnavailable
+from .store import ID_RANGES, TIMEOUT, StoreUnavailable
 
 # CREATE TABLE IF NOT EXISTS fails if another process creates the table at the same moment, so one waits for the other.
 SCHEMA = """
@@ -33,6 +33,7 @@ DELETE FROM {table} WHERE id = ANY (ARRAY(
 )) RETURNING id
 """
 COUNT = "SELECT count(*) FROM {table} WHERE id NOT LIKE 'other:%'"  # OTHER_PREFIX
+COUNT_RANGE = "SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2"
 
 READERS, WRITERS = 2, 4  # connections a process; separate, so that saves that wait for a lock delay no page view
 MAX_BATCH = 16  # ids a statement; each record may be about a mebibyte, and a small one waits for the others
@@ -96,12 +97,21 @@ class PostgresStore:
         return [session_id for (session_id,) in await self._write(SWEEP, now, limit)]
 
     async def count(self) -> int:
-        async with self._turn(self._readers, COUNT_TIMEOUT):
-            [(number,)] = await self._run(COUNT, may_repeat=True)
-            return int(number)
+        return await self._count(COUNT)
+
+    async def count_in_steps(self) -> AsyncIterator[int]:
+        number = 0
+        for ids in ID_RANGES:
+            number += await self._count(COUNT_RANGE, *ids)
+            yield number
 
     async def close(self) -> None:
         await self._pool.close()
+
+    async def _count(self, statement: str, *arguments: Any) -> int:
+        async with self._turn(self._readers, COUNT_TIMEOUT):
+            [(number,)] = await self._run(statement, *arguments, may_repeat=True)
+            return int(number)
 
     async def _load_all(self, batch: list[str]) -> dict[str, bytes] | StoreUnavailable:
         """Return records by id. An error is returned too: raised, it would be logged if all callers are cancelled."""

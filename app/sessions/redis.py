@@ -20,6 +20,7 @@ A call that fails claims nothing: what it was asked may have been done.
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +66,7 @@ return redis.call('DEL', KEYS[1])
 UNKNOWN = -1
 MAX_BATCH = 16  # commands sent together; each may carry a mebibyte, and the others wait for it
 COUNT_TIMEOUT = 60.0  # seconds, to walk through all keys
+SCAN_STEP = 1000  # keys a command
 VERSION_TIMEOUT = 0.5  # seconds
 MINIMUM_VERSION = (6, 2)  # the first with PXAT
 Command = tuple[bytes | str | int, ...]
@@ -119,6 +121,17 @@ class RedisStore:
         except FAILURES as error:
             raise StoreUnavailable(str(error) or f"no answer within {COUNT_TIMEOUT} s") from error
 
+    async def count_in_steps(self) -> AsyncIterator[int]:
+        """Raises StoreUnavailable."""
+        number = 0
+        try:
+            async for number in self._numbers():
+                if number % SCAN_STEP == 0:
+                    yield number
+        except FAILURES as error:
+            raise StoreUnavailable(str(error) or "no answer") from error
+        yield number
+
     async def close(self) -> None:
         with suppress(*FAILURES):  # a connection may be dead
             await self._client.aclose()
@@ -127,9 +140,16 @@ class RedisStore:
         return f"{self._prefix}{session_id}".encode()
 
     async def _count(self, _again: bool) -> int:
+        return max([number async for number in self._numbers()], default=0)
+
+    async def _numbers(self) -> AsyncIterator[int]:
+        """Yield 1, 2, 3 and so on, for one session after the other."""
         await self._client.initialize()
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "[0-9a-f]*"  # so not the lists of owners
-        return sum([1 async for _ in self._client.scan_iter(match=pattern, count=1000)])
+        number = 0
+        async for _ in self._client.scan_iter(match=pattern, count=SCAN_STEP):
+            number += 1
+            yield number
 
     async def _run(self, first: Command, again: Command) -> Any:
         """Return what Redis answers to `first`, or to `again` if the connection is lost. Raises StoreUnavailable."""

@@ -10,12 +10,13 @@ import os
 import re
 import sqlite3
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .sqlite_file import Database, Identity, Locked, exclusive, sync
-from .store import TIMEOUT, StoreUnavailable
+from .store import ID_RANGES, TIMEOUT, StoreUnavailable
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS "{table}" (id TEXT PRIMARY KEY NOT NULL, record BLOB NOT NULL, expires_at REAL NOT NULL);
@@ -41,6 +42,7 @@ RETURNING id
 COUNT = """
 SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'other:' AND id < 'other:g') FROM "{table}"
 """
+COUNT_RANGE = 'SELECT count(*) FROM "{table}" WHERE id >= :first AND id < :end'
 
 
 class SQLiteStore:
@@ -100,6 +102,14 @@ class SQLiteStore:
     async def count(self) -> int:
         rows, _ = await self._run(COUNT)
         return int(rows[0][0])
+
+    async def count_in_steps(self) -> AsyncIterator[int]:
+        number = 0
+        for first, end in ID_RANGES:
+            rows, _ = await self._run(COUNT_RANGE, first=first, end=end)
+            number += rows[0][0]
+            yield number
+            await asyncio.sleep(0)  # `_run` waits for nothing, and nobody could stop this
 
     async def close(self) -> None:
         self._disconnect()

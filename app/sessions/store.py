@@ -5,13 +5,15 @@ tokens, JSON or merging: all of that happens above it, in `records.py` and `sess
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Coroutine
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
 OTHER_PREFIX = "other:"  # of the id of a record that is not a session, such as the list of an owner's sessions
 TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has its answer within five seconds
+ID_RANGES = list(pairwise([*(f"{n:02x}" for n in range(256)), "g"]))  # (first, end): all ids of sessions, and no others
 
 
 class StoreUnavailable(Exception):
@@ -87,6 +89,15 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Let go of files and connections. The next call may open them again."""
+        ...
+
+
+@runtime_checkable
+class CountsInSteps(Protocol):
+    """What a store may offer as well, so that the command that counts can show how far it has come."""
+
+    def count_in_steps(self) -> AsyncIterator[int]:
+        """Count like `count`, without a time limit for the whole, and yield the number of sessions so far."""
         ...
 
 

@@ -16,6 +16,8 @@ from app.sessions import SessionManager, open_store
 from app.sessions.owners import Entry, OwnerList
 from app.sessions.records import Record, digest
 from app.settings import PROJECT
+from tests.postgres_server import PostgresServer
+from tests.redis_servers import RedisServer
 from tests.sessions.helpers import stored
 from tests.sessions.test_operations import shell
 
@@ -104,54 +106,125 @@ async def logged_in(url: str, number: int) -> SessionManager:
     return sessions
 
 
-NUMBER = 15_000  # takes some seconds to remove
+NUMBER, MANY_LOGINS, KEYS = 15_000, 2_000, 600_000  # take some seconds to remove, to destroy, to count
+PROGRESS = r"[1-9][0-9,]* sessions"
+ANSWER = r"\x1b\[\d?K{}\r\n"  # after the progress was taken away, on a line of its own
+
+
+def interrupt(terminal: Terminal, progress: str) -> int:
+    """Press Ctrl+C when the terminal shows the progress. Return how far the command says that it came."""
+    terminal.read_until(progress)
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    verb = progress.partition(" ")[0]
+    message = terminal.read_until(rf"Stopped: {verb} \d+ sessions so far\.")
+    assert terminal.close() == 130
+    assert "Traceback" not in terminal.shown
+    return int(re.findall(r"\d+", message)[0])
+
+
+def assert_silent(result: subprocess.CompletedProcess[str], answer: str) -> None:
+    """Nothing but the answer, and the app's own lines in the log, one for each session that ends."""
+    assert result.stdout == answer
+    assert "sessions" not in re.sub(r"app\.hooks: .*", "", result.stderr)
+    assert "\x1b" not in result.stderr
 
 
 @pytest.mark.full
 async def test_rule_17_a_long_flush_shows_its_progress_on_a_terminal(url: str) -> None:
     await expired(url, NUMBER)
     terminal = Terminal(url, "flush")
-    await asyncio.to_thread(terminal.read_until, r"removed [1-9][0-9,]+ sessions")
-    await asyncio.to_thread(terminal.read_until, rf"removed {NUMBER}\r\n")
+    await asyncio.to_thread(terminal.read_until, f"removed {PROGRESS}")
+    await asyncio.to_thread(terminal.read_until, ANSWER.format(f"removed {NUMBER}"))
     assert terminal.close() == 0
 
 
 @pytest.mark.full
 async def test_rule_17_a_long_flush_is_silent_in_a_pipe(url: str) -> None:
     await expired(url, NUMBER)
-    result = await asyncio.to_thread(shell, url, "flush")
-    assert result.stdout == f"removed {NUMBER}\n"
-    assert "sessions" not in re.sub(r"app\.hooks: .*", "", result.stderr)
-    assert "\x1b" not in result.stderr
+    assert_silent(await asyncio.to_thread(shell, url, "flush"), f"removed {NUMBER}\n")
+
+
+@pytest.mark.full
+async def test_rule_17_ctrl_c_stops_a_long_flush(url: str) -> None:
+    await expired(url, NUMBER)
+    removed = await asyncio.to_thread(interrupt, Terminal(url, "flush"), f"removed {PROGRESS}")
+    store = open_store(url)
+    assert await store.count() == NUMBER - removed
+    await store.close()
+
+
+@pytest.mark.full
+async def test_rule_17_a_long_destroy_shows_its_progress_on_a_terminal(url: str) -> None:
+    sessions = await logged_in(url, MANY_LOGINS)
+    terminal = Terminal(url, "destroy", "--owner", "ada")
+    await asyncio.to_thread(terminal.read_until, f"destroyed {PROGRESS}")
+    await asyncio.to_thread(terminal.read_until, ANSWER.format(f"destroyed {MANY_LOGINS}"))
+    assert terminal.close() == 0
+    assert await sessions.count() == 0
+    await sessions.store.close()
+
+
+@pytest.mark.full
+async def test_rule_17_a_long_destroy_is_silent_in_a_pipe(url: str) -> None:
+    sessions = await logged_in(url, MANY_LOGINS)
+    result = await asyncio.to_thread(shell, url, "destroy", "--owner", "ada")
+    assert_silent(result, f"destroyed {MANY_LOGINS}\n")
+    await sessions.store.close()
 
 
 @pytest.mark.full
 async def test_rule_17_ctrl_c_stops_a_long_destroy_and_says_how_far_it_came(url: str) -> None:
     sessions = await logged_in(url, 10_000)
     terminal = Terminal(url, "destroy", "--owner", "ada")
-    await asyncio.to_thread(terminal.read_until, r"destroyed [1-9][0-9,]* sessions")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    message = await asyncio.to_thread(terminal.read_until, r"Stopped: destroyed \d+ sessions so far\.")
-    assert terminal.close() == 130
-    assert "Traceback" not in terminal.shown
-    [destroyed] = re.findall(r"\d+", message)
+    destroyed = await asyncio.to_thread(interrupt, terminal, f"destroyed {PROGRESS}")
     # The call that was cancelled may have removed one more.
-    assert 10_000 - await sessions.count() - int(destroyed) in (0, 1)
+    assert 10_000 - await sessions.count() - destroyed in (0, 1)
     again = await asyncio.to_thread(shell, url, "destroy", "--owner", "ada")
     assert again.returncode == 0, again.stderr
     assert await sessions.count() == 0
     await sessions.store.close()
 
 
+@pytest.fixture
+def long_count(redis_server: RedisServer) -> str:
+    """The address of a Redis that takes some seconds to walk through its keys."""
+    redis_server.answers("FLUSHALL")
+    fill = f"for n = 1, {KEYS} do redis.call('SET', 'session:' .. n, 'x') end"
+    redis_server.answers("EVAL", fill, "0")
+    return redis_server.url
+
+
 @pytest.mark.full
-async def test_rule_17_ctrl_c_stops_a_long_flush(url: str) -> None:
-    await expired(url, NUMBER)
-    terminal = Terminal(url, "flush")
-    await asyncio.to_thread(terminal.read_until, r"removed [1-9][0-9,]* sessions")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    message = await asyncio.to_thread(terminal.read_until, r"Stopped: removed \d+ sessions so far\.")
-    assert terminal.close() == 130
-    [removed] = re.findall(r"\d+", message)
-    store = open_store(url)
-    assert await store.count() == NUMBER - int(removed)
-    await store.close()
+def test_rule_17_a_long_count_shows_its_progress_on_a_terminal(long_count: str) -> None:
+    terminal = Terminal(long_count, "count")
+    terminal.read_until(f"counted {PROGRESS}")
+    terminal.read_until(ANSWER.format(KEYS))
+    assert terminal.close() == 0
+
+
+@pytest.mark.full
+def test_rule_17_a_long_count_is_silent_in_a_pipe(long_count: str) -> None:
+    assert_silent(shell(long_count, "count"), f"{KEYS}\n")
+
+
+@pytest.mark.full
+def test_rule_17_ctrl_c_stops_a_long_count_and_says_how_far_it_came(long_count: str) -> None:
+    assert 0 < interrupt(Terminal(long_count, "count"), f"counted {PROGRESS}") < KEYS
+
+
+@pytest.mark.full
+def test_rule_17_ctrl_c_stops_a_count_whose_store_does_not_answer(postgres_server: PostgresServer) -> None:
+    postgres_server.empty()
+    assert shell(postgres_server.url, "count").stdout == "0\n"  # makes the table
+    with postgres_server.holding("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"):
+        assert interrupt(Terminal(postgres_server.url, "count"), "counted 0 sessions") == 0
+
+
+async def test_rule_17_a_count_in_steps_is_the_count(sessions: SessionManager) -> None:
+    """The list of an owner is not counted. Other requests are served between two steps."""
+    for n in range(40):
+        await stored(sessions, owner=f"user {n % 3}", value=n)
+    shown: list[int] = []
+    assert await sessions.count(shown.append) == await sessions.count() == 40
+    assert shown == sorted(shown)
+    assert shown[-1:] in ([40], [])  # memory needs no steps
