@@ -387,6 +387,44 @@ async def test_rule_11_a_record_of_version_1_can_get_an_owner_and_keeps_unknown_
     assert await listed(sessions, "ada") == {digest(new)}
 
 
+# What a worker of version 1 does to a session with an owner, as CHANGELOG.md says. It read these four fields alone.
+FIELDS_OF_VERSION_1 = {"created_at", "expires_at", "deadline", "values"}
+
+
+async def test_rule_11_version_1_reads_the_record_of_a_session_without_an_owner(sessions: SessionManager) -> None:
+    token = await stored(sessions, value=1)
+    record = json.loads(await sessions.store.load(digest(token)) or b"")
+    assert set(record) == FIELDS_OF_VERSION_1
+    assert record["values"] == {"value": 1}
+
+
+async def test_rule_11_a_save_by_version_1_logs_out_and_end_all_still_ends_the_session(
+    sessions: SessionManager,
+) -> None:
+    token = await log_in(sessions, "ada", value=1)
+    text = await sessions.store.load(digest(token))
+    assert text
+    record = {name: value for name, value in json.loads(text).items() if name in FIELDS_OF_VERSION_1}
+    await sessions.store.replace(digest(token), text, json.dumps(record).encode(), record["deadline"])
+    session = await sessions.start(token)
+    assert (session.owner, dict(session)) == (None, {"value": 1})
+    assert await sessions.list("ada") == []
+    assert await sessions.end_all("ada") == 1
+    assert (await sessions.start(token)).id is None
+
+
+async def test_rule_22_a_rotation_by_version_1_escapes_end_all(sessions: SessionManager) -> None:
+    """It copied the record byte for byte. That is why the old workers have to be stopped first."""
+    token, copy = await log_in(sessions, "ada", value=1), "c" * 43
+    text = await sessions.store.load(digest(token))
+    assert text
+    await sessions.store.create(digest(copy), text, json.loads(text)["deadline"])
+    await sessions.store.delete(digest(token), text)
+    assert await sessions.list("ada") == []
+    assert await sessions.end_all("ada") == 0
+    assert (await sessions.start(copy)).owner == "ada"
+
+
 # Failures
 
 
