@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import PROJECT
-from tests.repository.copies import copy_project, run
+from tests.repository.copies import copy_project, delete_demo, run
 from tests.repository.test_recipes import Step, follow, is_test, steps
 
 pytestmark = pytest.mark.full
@@ -52,6 +52,13 @@ def test_the_tests_of_a_recipe_pass_when_it_and_those_before_are_done(project: P
     for step in [step for recipe in RECIPES[:number] for step in steps(recipe)]:
         follow(step, project)
     run_tests(project, RECIPES[:number], {"passed"})
+
+
+def test_all_tests_pass_in_a_project_without_the_demo(project: Path) -> None:
+    delete_demo(project)
+    for step in [step for recipe in RECIPES for step in steps(recipe)]:
+        follow(step, project)
+    run_tests(project, RECIPES, {"passed"})
 
 
 def test_what_the_recipes_leave_behind_is_in_good_order(project: Path) -> None:
