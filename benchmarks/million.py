@@ -1,8 +1,9 @@
 """A million sessions: what a page view costs against a thousand, and what a sweep of a million does to requests.
 
-python -m benchmarks.million
+python -m benchmarks.million [SQLite] [Redis] [PostgreSQL]
 """
 
+import asyncio
 import http.client
 import random
 import sqlite3
@@ -14,12 +15,28 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import FAR, cpu_seconds, fill_redis, fill_sqlite, machine, token
+import asyncpg  # type: ignore[import-untyped]
+
+from app.sessions.postgres import SCHEMA
+from benchmarks.common import FAR, cpu_seconds, fill_redis, fill_sqlite, machine, rows, token
+from tests.postgres_server import PostgresServer
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, REQUESTS = 7, 4_000
+STORES = sys.argv[1:] or ["SQLite", "Redis", "PostgreSQL"]
+
+
+def fill_postgres(server: PostgresServer, numbers: range, expires_at: float) -> None:
+    async def fill() -> None:
+        connection = await asyncpg.connect(server.url)
+        await connection.execute(SCHEMA.format(table="sessions"))
+        await connection.copy_records_to_table("sessions", records=rows(numbers, expires_at))
+        await connection.close()
+
+    asyncio.run(fill())
+    server.sql("VACUUM ANALYZE sessions")  # as autovacuum does, in its own time
 
 
 def page_view_cpu(server: QuoteServer, sessions: int, seed: int) -> float:
@@ -88,54 +105,84 @@ def expired_rows(server: QuoteServer) -> bool:
         return bool(db.execute("SELECT 1 FROM sessions WHERE expires_at < ? LIMIT 1", (FAR,)).fetchall())
 
 
+def compare_costs(folder: Path) -> None:
+    for kind in STORES:
+        apps, stops = [], []
+        for number in (FEW, MANY):
+            own = folder / f"{kind} {number}"
+            own.mkdir()
+            if kind == "SQLite":
+                fill_sqlite(own / "sessions.sqlite3", range(number), FAR)
+                apps.append(QuoteServer(own).start())
+            elif kind == "Redis":
+                redis = RedisServer(own / "redis").start()
+                stops.append(redis.stop)
+                fill_redis(redis, range(number), FAR)
+                apps.append(QuoteServer(own, redis.url).start())
+            else:
+                postgres = PostgresServer(("-c", "fsync=on")).create()
+                stops.append(postgres.remove)
+                fill_postgres(postgres, range(number), FAR)
+                apps.append(QuoteServer(own, postgres.url).start())
+        compare(kind, *apps)
+        for app in apps:
+            app.close()
+        for stop in stops:
+            stop()
+
+
+def sweep_sqlite(folder: Path) -> None:
+    expired = time.time()
+    fill_sqlite(folder / "sessions.sqlite3", range(MANY), expired)
+    fill_sqlite(folder / "sessions.sqlite3", range(MANY, MANY + 4), FAR)
+    server = QuoteServer(folder).start()
+    slowest_while_expiring("SQLite", server, time.time() + FIRST_SWEEP, lambda: not expired_rows(server))
+    stopping = time.monotonic()
+    server.close()
+    print(f"stopped in {time.monotonic() - stopping:.1f} s", file=sys.stderr)
+
+
+def sweep_redis(folder: Path) -> None:
+    store = RedisServer(folder / "redis").start()
+    expired = time.time() + 60
+    fill_redis(store, range(MANY), expired)
+    fill_redis(store, range(MANY, MANY + 4), FAR)
+    server = QuoteServer(folder, store.url).start()
+    time.sleep(max(0.0, expired - time.time() - 1))
+    slowest_while_expiring("Redis", server, expired, lambda: store.answers("DBSIZE") == "4")
+    server.close()
+    store.stop()
+
+
+def sweep_postgres(folder: Path) -> None:
+    store = PostgresServer(("-c", "fsync=on")).create()
+    fill_postgres(store, range(MANY), time.time())
+    fill_postgres(store, range(MANY, MANY + 4), FAR)
+    server = QuoteServer(folder, store.url).start()
+    left = "SELECT 1 FROM sessions WHERE deadline < 4e9 LIMIT 1"  # FAR
+    slowest_while_expiring("PostgreSQL", server, time.time() + FIRST_SWEEP, lambda: not store.sql(left))
+    server.close()
+    store.remove()
+
+
+FIRST_SWEEP = 60  # seconds after the start of the app
+SWEEPS = {"SQLite": sweep_sqlite, "Redis": sweep_redis, "PostgreSQL": sweep_postgres}
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"{machine()}\n")
+        print(f"{machine()}, asyncpg {asyncpg.__version__}\n")
         print("| store | page view with a million sessions, of the cost with a thousand | spread |\n|---|---|---|")
-        servers: dict[str, list[QuoteServer]] = {"SQLite": [], "Redis": []}
-        redis = []
-        for number in (FEW, MANY):
-            own = folder / str(number)
-            own.mkdir()
-            fill_sqlite(own / "sessions.sqlite3", range(number), FAR)
-            servers["SQLite"].append(QuoteServer(own).start())
-            redis.append(RedisServer(own / "redis").start())
-            fill_redis(redis[-1], range(number), FAR)
-            (own / "on-redis").mkdir()
-            servers["Redis"].append(QuoteServer(own / "on-redis", redis[-1].url).start())
-        for kind, (few, many) in servers.items():
-            compare(kind, few, many)
-        for server in [*servers["SQLite"], *servers["Redis"]]:
-            server.close()
-        for instance in redis:
-            instance.stop()
-
+        compare_costs(folder)
         print(
             "\n| store | seconds until a million were gone | requests meanwhile | GET, median ms | slowest | ", end=""
         )
         print("PUT, median ms | slowest |\n|---|---|---|---|---|---|---|")
-        sweep = folder / "sweep"
-        sweep.mkdir()
-        expired = time.time()
-        fill_sqlite(sweep / "sessions.sqlite3", range(MANY), expired)
-        fill_sqlite(sweep / "sessions.sqlite3", range(MANY, MANY + 4), FAR)
-        server = QuoteServer(sweep).start()
-        wait_for_first = 60
-        slowest_while_expiring("SQLite", server, time.time() + wait_for_first, lambda: not expired_rows(server))
-        stopping = time.monotonic()
-        server.close()
-        print(f"stopped in {time.monotonic() - stopping:.1f} s", file=sys.stderr)
-        store = RedisServer(sweep / "redis").start()
-        expired = time.time() + 60
-        fill_redis(store, range(MANY), expired)
-        fill_redis(store, range(MANY, MANY + 4), FAR)
-        (sweep / "on-redis").mkdir()
-        server = QuoteServer(sweep / "on-redis", store.url).start()
-        time.sleep(max(0.0, expired - time.time() - 1))
-        slowest_while_expiring("Redis", server, expired, lambda: store.answers("DBSIZE") == "4")
-        server.close()
-        store.stop()
+        for kind in STORES:
+            own = folder / f"sweep {kind}"
+            own.mkdir()
+            SWEEPS[kind](own)
 
 
 if __name__ == "__main__":

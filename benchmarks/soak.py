@@ -1,7 +1,7 @@
 """Ten minutes of mixed traffic: does anything grow, does anything fail?
 
-python -m benchmarks.soak [seconds] runs one server on SQLite and one on Redis, with short lifetimes, so that sessions
-are renewed, expire and are swept all the time.
+python -m benchmarks.soak [seconds] [SQLite] [Redis] [PostgreSQL] runs one server on each of these stores, with short
+lifetimes, so that sessions are renewed, expire and are swept all the time.
 """
 
 import random
@@ -16,11 +16,13 @@ from pathlib import Path
 import httpx
 
 from benchmarks.common import machine, memory_mib, open_files
+from tests.postgres_server import PostgresServer
 from tests.quote.server import UPDATE, QuoteServer
 from tests.redis_servers import RedisServer
 from tests.support import HTMX, TEXT, HeldRequest, token_of
 
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+STORES = sys.argv[2:] or ["SQLite", "Redis", "PostgreSQL"]
 THREADS = 6
 
 
@@ -58,12 +60,16 @@ def main() -> None:
         folder = Path(name)
         redis = RedisServer(folder / "redis").start()
         servers = {}
-        for kind, store in (("SQLite", ""), ("Redis", redis.url)):
+        postgres = PostgresServer(("-c", "fsync=on"))
+        if "PostgreSQL" in STORES:
+            postgres.create()
+        urls = {"SQLite": "", "Redis": redis.url, "PostgreSQL": postgres.url}
+        for kind, store in [(kind, urls[kind]) for kind in STORES]:
             (folder / kind).mkdir()
             environment = {"SESSION_LIFETIME": "45", "SESSION_IDLE_TIMEOUT": "20"}
             servers[kind] = QuoteServer(folder / kind, store, environment=environment).start()
         pids = {kind: server.process.pid for kind, server in servers.items() if server.process}
-        with ThreadPoolExecutor(2 * THREADS) as pool:
+        with ThreadPoolExecutor(len(STORES) * THREADS) as pool:
             until = time.monotonic() + SECONDS
             results = {
                 kind: [pool.submit(visit, server, seed, until) for seed in range(THREADS)]
@@ -79,17 +85,23 @@ def main() -> None:
         for kind, server in servers.items():
             statuses = sum((result.result() for result in results[kind]), Counter[str]())
             left = server.rows() if kind == "SQLite" else int(redis.answers("DBSIZE"))
+            if kind == "PostgreSQL":
+                left = int(postgres.sql("SELECT count(*) FROM sessions"))
             memory, files = memory_mib(pids[kind]), open_files(pids[kind])
             print(
                 f"| {kind} | {statuses.total():,} | {statuses['5xx']} | {before[kind][0]:.1f} → {memory:.1f} MiB "
                 f"| {before[kind][1]} → {files} | {left:,} |"
             )
-        clients = redis.answers("INFO", "clients").partition("connected_clients:")[2].split()[0]
-        print(f"\nRedis had {int(clients) - 1} connections from the app at the end.")
+        if "Redis" in STORES:
+            clients = redis.answers("INFO", "clients").partition("connected_clients:")[2].split()[0]
+            print(f"\nRedis had {int(clients) - 1} connections from the app at the end.")
+        if "PostgreSQL" in STORES:
+            print(f"\nPostgreSQL had {postgres.connections()} connections from the app at the end.")
         assert all("Traceback" not in server.log for server in servers.values())
         for server in servers.values():
             server.close()
         redis.stop()
+        postgres.remove()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tests.postgres_server import PgBouncer, PostgresServer
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 31  # at least 6, or there is no such interval
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 31
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 SESSIONS = 64
 LOADS: list[tuple[load.Kind, int]] = [("view", 1), ("save", 1), ("view", 32), ("save", 32)]
@@ -91,6 +91,8 @@ def report(results: dict[tuple[load.Kind, int], Rounds]) -> None:
 
 
 def main() -> None:
+    if ROUNDS < 6:
+        sys.exit("This needs 6 rounds or more: there is no 95 % interval of fewer.")
     wrk = load.require_wrk()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         apps, postgres_version = servers(Path(name), stack)
