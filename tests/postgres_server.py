@@ -101,6 +101,15 @@ class PostgresServer:
             self.process.wait(30)
             self.process = None
 
+    def kill(self) -> None:
+        """kill -9, for the server and each of its processes."""
+        assert self.process
+        children = self._children()
+        self._signal_all(signal.SIGKILL)
+        self.process.wait(30)
+        self.process = None
+        wait_until(lambda: not any(_is_running(pid) for pid in children))
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let it accept connections and never answer, as a machine that hangs."""
@@ -160,10 +169,15 @@ class PostgresServer:
         """The postmaster first, so that no process is added meanwhile. Each of its children is a session of its own."""
         assert self.process
         self.process.send_signal(signal_number)
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        for pid in children.split():
+        for pid in self._children():
             with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.kill(int(pid), signal_number)
+                os.kill(pid, signal_number)
+
+    def _children(self) -> list[int]:
+        assert self.process
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def remove(self) -> None:
         if self.process and self.process.poll() is None:
@@ -194,6 +208,13 @@ class PostgresServer:
 
     def connections(self) -> int:
         return int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return (Path(f"/proc/{pid}/stat")).read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @dataclass

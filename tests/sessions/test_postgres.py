@@ -382,7 +382,7 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
             storms = [pool.submit(storm, n) for n in range(len(tokens))]
             wait_until(lambda saves=saves: sum(saves) >= 60)  # type: ignore[misc]
             if round_number % 2:
-                postgres.stop(signal.SIGQUIT)
+                postgres.kill()
             else:
                 server.stop(signal.SIGKILL)
             for done in storms:
