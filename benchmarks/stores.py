@@ -6,7 +6,6 @@ python -m benchmarks.stores [rounds] [seconds]
 import sys
 import tempfile
 from contextlib import ExitStack
-from math import comb
 from pathlib import Path
 from statistics import median
 
@@ -14,6 +13,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from benchmarks import load
 from benchmarks.common import machine
+from benchmarks.intervals import interval, shown
 from tests.postgres_server import PgBouncer, PostgresServer
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
@@ -25,21 +25,6 @@ LOADS: list[tuple[load.Kind, int]] = [("view", 1), ("save", 1), ("view", 32), ("
 GOALS: dict[tuple[load.Kind, int], float] = {("view", 32): 1.2, ("save", 32): 1.4}  # of PostgreSQL, relative to Redis
 
 Rounds = dict[str, list[load.Measurement]]
-
-
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Return the median and its 95 % interval, from order statistics: how the values are spread does not matter."""
-    ordered, number = sorted(values), len(values)
-    rank, outside = 0, 0.5**number
-    while outside <= 0.025 and rank < number // 2:
-        rank += 1
-        outside += comb(number, rank) * 0.5**number
-    return median(ordered), ordered[max(rank - 1, 0)], ordered[-max(rank, 1)]
-
-
-def shown(values: list[float], digits: int = 2) -> str:
-    middle, low, high = interval(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def servers(folder: Path, stack: ExitStack) -> tuple[dict[str, QuoteServer], str]:

@@ -1,0 +1,19 @@
+"""The median of some rounds, and how sure it is."""
+
+from math import comb
+from statistics import median
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Return the median and its 95 % interval, from order statistics: how the values are spread does not matter."""
+    ordered, number = sorted(values), len(values)
+    rank, outside = 0, 0.5**number
+    while outside <= 0.025 and rank < number // 2:
+        rank += 1
+        outside += comb(number, rank) * 0.5**number
+    return median(ordered), ordered[max(rank - 1, 0)], ordered[-max(rank, 1)]
+
+
+def shown(values: list[float], digits: int = 2) -> str:
+    middle, low, high = interval(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
