@@ -1,6 +1,7 @@
 """The recipes of `docs/recipes-login.md`, followed to the letter in a copy of the project, in their order."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def test_what_the_recipes_leave_behind_is_in_good_order(project: Path) -> None:
     for step in [step for recipe in RECIPES for step in steps(recipe)]:
         follow(step, project)
     files = {step.file for recipe in RECIPES for step in steps(recipe) if step.file.endswith(".py")}
-    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy", *files)):
+    pyright = ("pyright", "--pythonpath", sys.executable, "app")
+    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy", *files), pyright):
         outcome = run(project, *command)
         assert outcome.returncode == 0, outcome.stdout
