@@ -1,12 +1,13 @@
 """What each store costs the app: CPU time per request, relative to Redis, one request and 32 requests at a time.
 
-python -m benchmarks.stores [rounds] [seconds]
+python -m benchmarks.stores [rounds] [seconds] [goals]
+
+With `goals`, it measures only what there is a goal for: more rounds in the same time.
 """
 
 import sys
 import tempfile
 from contextlib import ExitStack
-from math import comb
 from pathlib import Path
 from statistics import median
 
@@ -14,6 +15,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from benchmarks import load
 from benchmarks.common import machine
+from benchmarks.intervals import interval, shown
 from tests.postgres_server import PgBouncer, PostgresServer
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
@@ -21,25 +23,11 @@ from tests.redis_servers import RedisServer
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 31
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 SESSIONS = 64
-LOADS: list[tuple[load.Kind, int]] = [("view", 1), ("save", 1), ("view", 32), ("save", 32)]
 GOALS: dict[tuple[load.Kind, int], float] = {("view", 32): 1.2, ("save", 32): 1.4}  # of PostgreSQL, relative to Redis
+ONLY_GOALS = "goals" in sys.argv
+LOADS: list[tuple[load.Kind, int]] = [*([] if ONLY_GOALS else [("view", 1), ("save", 1)]), *GOALS]
 
 Rounds = dict[str, list[load.Measurement]]
-
-
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Return the median and its 95 % interval, from order statistics: how the values are spread does not matter."""
-    ordered, number = sorted(values), len(values)
-    rank, outside = 0, 0.5**number
-    while outside <= 0.025 and rank < number // 2:
-        rank += 1
-        outside += comb(number, rank) * 0.5**number
-    return median(ordered), ordered[max(rank - 1, 0)], ordered[-max(rank, 1)]
-
-
-def shown(values: list[float], digits: int = 2) -> str:
-    middle, low, high = interval(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def servers(folder: Path, stack: ExitStack) -> tuple[dict[str, QuoteServer], str]:
@@ -56,6 +44,8 @@ def servers(folder: Path, stack: ExitStack) -> tuple[dict[str, QuoteServer], str
         "PostgreSQL": postgres.url,
         "PostgreSQL through PgBouncer": bouncer.url,
     }
+    if ONLY_GOALS:
+        urls = {name: urls[name] for name in ("Redis", "PostgreSQL")}
     prepare = load.pin()
     apps = {name: QuoteServer(folder / name, url, options=("--no-access-log",)) for name, url in urls.items()}
     for app in apps.values():

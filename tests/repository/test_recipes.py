@@ -13,6 +13,7 @@ recipe “Its title”.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +174,8 @@ def test_the_test_of_a_recipe_passes_when_it_is_done(project: Path, title: str) 
 
 def test_what_all_recipes_leave_behind_is_in_good_order(project: Path) -> None:
     follow_all(list(RECIPES), project)
-    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",)):
+    pyright = ("pyright", "--pythonpath", sys.executable, "app")
+    for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",), pyright):
         outcome = run(project, *command)
         assert outcome.returncode == 0, outcome.stdout
     run_tests(project, [title for title in RECIPES if title != REDIS], {"passed", "skipped"})
