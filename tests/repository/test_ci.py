@@ -37,6 +37,12 @@ def test_both_install_the_same_packages_and_run_the_same_checks() -> None:
     assert checks[-1] == ".venv/bin/pytest --full"
 
 
+def test_the_docs_name_the_programs_that_ci_installs() -> None:
+    (line,) = re.findall(r"^apt-get install (.*)$", (PROJECT / "docs/working.md").read_text(), re.MULTILINE)
+    (installed,) = re.findall(r"apt-get install --yes --no-install-recommends (.*)", WORKFLOW)
+    assert set(line.split()) == set(installed.split()) - {"curl", "openssl"}  # which Debian has on most machines
+
+
 def test_the_workflow_may_read_and_nothing_else_and_its_actions_are_pinned() -> None:
     assert re.findall(r"^permissions:\n((?:  .*\n)+)", WORKFLOW, re.MULTILINE) == ["  contents: read\n"]
     assert "persist-credentials: false" in WORKFLOW
