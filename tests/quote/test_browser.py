@@ -1,12 +1,13 @@
-"""The demo's pages in Chromium. What every page can do is tested with the skeleton."""
+"""The demo's pages in browsers. What every page can do is tested with the skeleton."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from app.sessions.records import digest
-from tests.quote.pages import STATES, saved
+from tests.browsers import expect
+from tests.quote.pages import STATES
 from tests.quote.server import QuoteServer
 from tests.skeleton.checks import SCHEMES, assert_light, findings
 from tests.skeleton.sample import expect_status, expect_text, save, token_in
@@ -24,23 +25,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def visit(browser: Browser, server: Server) -> Iterator[Visit]:
+def visit(new_context: Callable[..., BrowserContext], server: Server) -> Iterator[Visit]:
     """Open the quote page as a new visitor. Nothing may be written to the browser's console."""
     complaints: list[str] = []
-    pages: list[Page] = []
 
     def visit(**options: object) -> Page:
-        page = browser.new_page(base_url=server.url, **options)  # type: ignore[arg-type]
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        context = new_context(base_url=server.url, **options)
+        context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        page = context.new_page()
         page.set_default_timeout(10_000)
         page.goto("/")
-        pages.append(page)
         return page
 
     yield visit
-    for page in pages:
-        page.close()
     assert complaints == []
 
 
@@ -55,7 +53,8 @@ def test_save_and_reload(visit: Visit) -> None:
 
 def test_destroy(visit: Visit) -> None:
     page = visit()
-    saved(page, "x")
+    save(page, "x")
+    expect_status(page, "Saved")
     token = token_in(page)
     page.get_by_role("link", name="Manage Session").click()
     expect(page.get_by_text(digest(token)[:12])).to_be_visible()
