@@ -56,6 +56,7 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   setTimeout(() => {
     const element = ctx?.sourceElement;
     if (!element?.isConnected || leaving || (isNavigation(ctx) && ctx !== pageRequest)) return;
+    if (ctx.sourceEvent?.type === "shown-again") return; // nobody has asked for anything
     if (isHistory(ctx)) return leaveFor(ctx, () => location.reload());
     // Follow the link as if it were not boosted, and the browser says what is the matter.
     if (isNavigation(ctx) && element.matches("a")) return leaveFor(ctx, () => location.assign(element.href));

@@ -130,34 +130,38 @@ def webkit_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proce
 
 
 @pytest.fixture(scope="module")
-def launch(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Browser]]:
+def playwright_browsers(playwright: Playwright) -> Iterator[ExitStack]:
+    """Closes browsers before Playwright stops."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def launch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Browser]:
     """Return a browser of an engine, started once for the tests of a module; WebKit once for all."""
     browsers: dict[tuple[str, bool, bool], Browser] = {}
-    with ExitStack() as stack:
 
-        def start(engine: str, page_cache: bool, script: bool) -> Browser:
-            if engine == "webkit":
-                flags = [] if page_cache else ["--enable-page-cache=FALSE"]
-                flags += [] if script else ["--enable-javascript=FALSE"]
-                browser: Browser = request.getfixturevalue("webkit_processes").browser(*flags)
-                return browser
-            playwright = request.getfixturevalue("playwright")
-            if engine == "chromium":
-                return stack.enter_context(launch_chromium(playwright, page_cache))
-            preferences: dict[str, Any] = {} if page_cache else {"browser.sessionhistory.max_total_viewers": 0}
-            preferences |= {} if script else {"javascript.enabled": False}
-            home = tmp_path_factory.mktemp("firefox")
-            return stack.enter_context(launch_firefox(playwright, home, **preferences))
+    def start(engine: str, page_cache: bool, script: bool) -> Browser:
+        if engine == "webkit":
+            flags = [] if page_cache else ["--enable-page-cache=FALSE"]
+            flags += [] if script else ["--enable-javascript=FALSE"]
+            browser: Browser = request.getfixturevalue("webkit_processes").browser(*flags)
+            return browser
+        playwright = request.getfixturevalue("playwright")
+        stack = request.getfixturevalue("playwright_browsers")
+        if engine == "chromium":
+            return stack.enter_context(launch_chromium(playwright, page_cache))
+        preferences: dict[str, Any] = {} if page_cache else {"browser.sessionhistory.max_total_viewers": 0}
+        preferences |= {} if script else {"javascript.enabled": False}
+        return stack.enter_context(launch_firefox(playwright, tmp_path_factory.mktemp("firefox"), **preferences))
 
-        def launch(engine: str, page_cache: bool = True, script: bool = True) -> Browser:
-            key = (engine, page_cache, script or engine == "chromium")
-            if key not in browsers:
-                browsers[key] = start(*key)
-            return browsers[key]
+    def launch(engine: str, page_cache: bool = True, script: bool = True) -> Browser:
+        key = (engine, page_cache, script or engine == "chromium")
+        if key not in browsers:
+            browsers[key] = start(*key)
+        return browsers[key]
 
-        yield launch
+    return launch
 
 
 @pytest.fixture(params=[name if name == "chromium" else pytest.param(name, marks=pytest.mark.full) for name in ENGINES])

@@ -38,5 +38,5 @@ def test_each_limit_names_a_test_that_runs_in_several_browsers(test: str) -> Non
     if value:
         cases = [case for mark in function.pytestmark if mark.name == "parametrize" for case in mark.args[1]]
         assert value in [str(getattr(case, "values", [case])[0]) for case in cases]
-    assert set(LIMITS[test]) <= set(ENGINES) - {"chromium"}
+    assert set(LIMITS[test]) < set(ENGINES), "a test runs somewhere"
     assert all(LIMITS[test].values()), "each needs a reason"

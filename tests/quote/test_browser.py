@@ -1,6 +1,7 @@
 """The demo's pages in browsers. What every page can do is tested with the skeleton."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -96,10 +97,11 @@ def test_a_boosted_link_to_the_quote_page_brings_its_stylesheet(visit: Visit) ->
 @pytest.mark.parametrize("path", ["/", "/manage", "/about"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.full
-def test_nothing_scrolls_sideways_at_320_pixels(visit: Visit, path: str, scheme: str) -> None:
-    page = visit(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+def test_nothing_scrolls_sideways_at_320_pixels(browser: Browser, server: Server, path: str, scheme: Any) -> None:
+    page = browser.new_page(base_url=server.url, viewport={"width": 320, "height": 640}, color_scheme=scheme)
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.close()
 
 
 @pytest.mark.full
