@@ -131,7 +131,8 @@ def webkit_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proce
 
 @pytest.fixture(scope="module")
 def playwright_browsers(playwright: Playwright) -> Iterator[ExitStack]:
-    """Closes browsers before Playwright stops."""
+    """Close browsers before Playwright stops."""
+    assert playwright
     with ExitStack() as stack:
         yield stack
 
@@ -147,8 +148,8 @@ def launch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             flags += [] if script else ["--enable-javascript=FALSE"]
             browser: Browser = request.getfixturevalue("webkit_processes").browser(*flags)
             return browser
-        playwright = request.getfixturevalue("playwright")
-        stack = request.getfixturevalue("playwright_browsers")
+        playwright: Playwright = request.getfixturevalue("playwright")
+        stack: ExitStack = request.getfixturevalue("playwright_browsers")
         if engine == "chromium":
             return stack.enter_context(launch_chromium(playwright, page_cache))
         preferences: dict[str, Any] = {} if page_cache else {"browser.sessionhistory.max_total_viewers": 0}
