@@ -195,7 +195,10 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
 });
 
 document.addEventListener("htmx:before:history:restore", (event) => {
-  if (returning) event.preventDefault();
+  if (returning) {
+    event.preventDefault();
+    traversing = false;
+  }
   returning = false;
 });
 const undoTraversal = () => {

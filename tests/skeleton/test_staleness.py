@@ -13,7 +13,7 @@ from playwright.sync_api import Dialog, Page
 
 from tests.browsers import engine_of, expect
 from tests.skeleton import sample
-from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, saved
+from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import BROWSER, HTMX, TEXT, Server, wait_until
 
 Alter = Callable[..., None]
@@ -785,3 +785,29 @@ def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit)
     expect_text(page, "old")
     assert page.evaluate("sessionStorage.persisted") == "yes"
     assert visitor.questions == []
+
+
+# Without JavaScript
+
+KEEPS_PAGES_FOR_BACK = ["chromium", "webkit"]  # whatever no-store says; docs/stale-pages.md names them
+
+
+@pytest.mark.full
+def test_without_javascript_back_may_show_a_page_of_a_session_that_has_ended(
+    open_page: Visit, browser_engine: str
+) -> None:
+    """The limit that docs/stale-pages.md names. Only a script can load such a page anew."""
+    page = open_page(java_script_enabled=False)
+    save(page, "old")
+    expect_text(page, "old")
+    page.get_by_role("link", name="Session page").click()
+    page.get_by_role("button", name="End").click()
+    expect(page.get_by_text("You have no session.")).to_be_visible()
+    for _ in range(5):
+        page.go_back(wait_until="commit")
+        page.wait_for_timeout(300)
+        if page.get_by_label("Text").count():
+            break
+    expect_text(page, "old" if browser_engine in KEEPS_PAGES_FOR_BACK else "initial text")
+    page.reload()
+    expect_text(page, "initial text")
