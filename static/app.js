@@ -56,6 +56,7 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   setTimeout(() => {
     const element = ctx?.sourceElement;
     if (!element?.isConnected || leaving || (isNavigation(ctx) && ctx !== pageRequest)) return;
+    if (ctx.sourceEvent?.type === "shown-again") return; // nobody has asked for anything
     if (isHistory(ctx)) return leaveFor(ctx, () => location.reload());
     // Follow the link as if it were not boosted, and the browser says what is the matter.
     if (isNavigation(ctx) && element.matches("a")) return leaveFor(ctx, () => location.assign(element.href));
@@ -140,6 +141,7 @@ document.addEventListener("htmx:before:swap", (event) => {
   }
   if (task) task.target = document.body; // an error page, too, is a page
   if (status >= 400 && ctx.request.method !== "GET") ctx.push = "false"; // reload would send a GET there
+  scrolledTo[position] = lastScroll;
   if (isHistory(ctx)) position = history.state?.at ?? position;
 });
 
@@ -163,14 +165,40 @@ let position = history.state?.at ?? history.length - 1;
 let returning = false;
 const stamp = () => history.replaceState({ ...history.state, at: position }, "");
 stamp();
-document.addEventListener("htmx:before:history:update", stamp); // htmx may have replaced the state
+document.addEventListener("htmx:before:history:update", () => {
+  history.scrollRestoration = "manual"; // the browser would note how far the page that came is scrolled
+  stamp(); // htmx may have replaced the state
+});
 document.addEventListener("htmx:after:swap", stamp);
 document.addEventListener("htmx:after:history:push", () => {
   position += 1;
+  history.scrollRestoration = "auto";
   stamp();
 });
+
+// Back and Forward lead to where a page was scrolled to.
+
+const scrolledTo = {}; // by position in the history
+let lastScroll = scrollY;
+let traversing = false; // the browser may scroll the old page before the new one has arrived
+window.addEventListener("scroll", () => {
+  if (!traversing) lastScroll = scrollY;
+});
+window.addEventListener("popstate", ({ state }) => {
+  traversing = Boolean(state?.htmx);
+});
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  if (!isNavigation(ctx)) return;
+  if (isHistory(ctx)) scrollTo(0, scrolledTo[position] ?? 0);
+  traversing = false;
+  lastScroll = scrollY;
+});
+
 document.addEventListener("htmx:before:history:restore", (event) => {
-  if (returning) event.preventDefault();
+  if (returning) {
+    event.preventDefault();
+    traversing = false;
+  }
   returning = false;
 });
 const undoTraversal = () => {

@@ -1,22 +1,25 @@
 """Fixtures. For tests of your own pages you need one: `client_with`."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from litestar import Litestar
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
 from app.main import create_app
 from app.sessions import Key, SessionManager
 from app.settings import Settings
+from tests.browsers import ENGINES, launch_chromium, launch_firefox
+from tests.browsers.limits import LIMITS
+from tests.browsers.webkit import Processes
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
 from tests.stores import STORES, empty_store
-from tests.support import CHROMIUM_OPTIONS, ClientWith, Server, require
+from tests.support import ClientWith, Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -107,13 +110,90 @@ async def client_with(app: Litestar, sessions: SessionManager) -> AsyncIterator[
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium. For a module at a time, since the async tests of others cannot run beside Playwright's loop."""
-    executable = require("chromium", "chromium-browser", "google-chrome")
+def playwright() -> Iterator[Playwright]:
+    """For a module at a time, since the async tests of others cannot run beside Playwright's loop."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium, for what Playwright can do with no other browser."""
+    with launch_chromium(playwright, page_cache=False) as browser:
         yield browser
-        browser.close()
+
+
+@pytest.fixture(scope="session")
+def webkit_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with Processes(tmp_path_factory.mktemp("webkit")) as processes:
+        yield processes
+
+
+@pytest.fixture(scope="module")
+def playwright_browsers(playwright: Playwright) -> Iterator[ExitStack]:
+    """Close browsers before Playwright stops."""
+    assert playwright
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def launch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Browser]:
+    """Return a browser of an engine, started once for the tests of a module; WebKit once for all."""
+    browsers: dict[tuple[str, bool, bool], Browser] = {}
+
+    def start(engine: str, page_cache: bool, script: bool) -> Browser:
+        if engine == "webkit":
+            flags = [] if page_cache else ["--enable-page-cache=FALSE"]
+            flags += [] if script else ["--enable-javascript=FALSE"]
+            browser: Browser = request.getfixturevalue("webkit_processes").browser(*flags)
+            return browser
+        playwright: Playwright = request.getfixturevalue("playwright")
+        stack: ExitStack = request.getfixturevalue("playwright_browsers")
+        if engine == "chromium":
+            return stack.enter_context(launch_chromium(playwright, page_cache))
+        preferences: dict[str, Any] = {} if page_cache else {"browser.sessionhistory.max_total_viewers": 0}
+        return stack.enter_context(launch_firefox(playwright, tmp_path_factory.mktemp("firefox"), **preferences))
+
+    def launch(engine: str, page_cache: bool = True, script: bool = True) -> Browser:
+        key = (engine, page_cache, script or engine != "webkit")
+        if key not in browsers:
+            browsers[key] = start(*key)
+        return browsers[key]
+
+    return launch
+
+
+@pytest.fixture(params=[name if name == "chromium" else pytest.param(name, marks=pytest.mark.full) for name in ENGINES])
+def browser_engine(request: pytest.FixtureRequest) -> str:
+    """The engine that a test runs in: each in turn, in the full run. What one cannot do is in `browsers/limits.py`."""
+    engine: str = request.param
+    path = request.node.path
+    name = f"{path.parent.name}/{path.stem}::{request.node.originalname}"
+    values = [value for value in request.node.callspec.params.values() if value != engine]
+    for test in (name, *(f"{name}[{value}]" for value in values)):
+        if reason := LIMITS.get(test, {}).get(engine):
+            pytest.skip(f"{engine}: {reason}")
+    return engine
+
+
+@pytest.fixture
+def new_context(launch: Callable[..., Browser], browser_engine: str) -> Iterator[Callable[..., BrowserContext]]:
+    """Make a new visitor. `page_cache` and `java_script_enabled` may be False; `base_url` is the server's address."""
+    with ExitStack() as stack:
+
+        def new_context(page_cache: bool = True, java_script_enabled: bool = True, **options: Any) -> BrowserContext:
+            browser = launch(browser_engine, page_cache, java_script_enabled)
+            if browser_engine == "chromium":
+                options["java_script_enabled"] = java_script_enabled
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            if browser_engine == "firefox" and not java_script_enabled:
+                # Playwright itself needs scripts in Firefox. The pages have none of their own then, and none inline.
+                context.route("**/*.js", lambda route: route.abort())
+            return context
+
+        yield new_context
 
 
 @pytest.fixture

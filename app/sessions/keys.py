@@ -38,6 +38,11 @@ class Key(str, Generic[T]):
             raise invalid_value(name, default)
         return key
 
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """For `copy` and `pickle`, which would call `Key(name)`."""
+        options = {} if self.default_json is None else {"default": self.new_default()}
+        return (str(self), self.value_type), options
+
     def new_default(self) -> Any:
         """Return a default that no other request shares. Raises `KeyError` if the key has none."""
         if self.default_json is None:

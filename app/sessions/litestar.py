@@ -9,11 +9,14 @@ from typing import Any, TypeVar, cast
 
 from litestar import Litestar, Request, Response, WebSocket
 from litestar.config.app import AppConfig
+from litestar.config.response_cache import default_cache_key_builder
 from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.exceptions.responses import create_exception_response
-from litestar.plugins import CLIPlugin, InitPlugin
+from litestar.middleware.session.base import SessionMiddleware as StockMiddleware
+from litestar.plugins import CLIPlugin, InitPlugin, ReceiveRoutePlugin
+from litestar.routes import BaseRoute
 from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
 from .errors import InvalidValue, SessionError
@@ -34,7 +37,7 @@ EVENT = "session_destroyed"
 NO_SESSION = "no_session"  # the `opt` of a route, router or app that needs no session
 
 
-class SessionPlugin(InitPlugin, CLIPlugin):
+class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     """Attaches everything: middleware with cross-origin guard, sweeper, event, errors, templates and commands.
 
     Handlers get `session: NamedDependency[Session]` and `sessions: NamedDependency[SessionManager]`. `request.session`
@@ -64,6 +67,7 @@ class SessionPlugin(InitPlugin, CLIPlugin):
         if "sessions" in app_config.state:
             raise ValueError("the session layer is attached twice: keep one SessionPlugin")
         app_config.state["sessions"] = self.sessions
+        self.cache_key_builder = getattr(app_config.response_cache_config, "key_builder", default_cache_key_builder)
         app_config.middleware.insert(0, self.middleware)
         app_config.dependencies.setdefault("session", Provide(provide_session, sync_to_thread=False))
         app_config.dependencies.setdefault("sessions", Provide(lambda: self.sessions, sync_to_thread=False))
@@ -81,6 +85,22 @@ class SessionPlugin(InitPlugin, CLIPlugin):
 
             add_session_to_templates(cast("Any", environment), provide_session)
         return app_config
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Raises ValueError for what would show one visitor's session to others, or replace it by another layer's."""
+        for handler in getattr(route, "route_handlers", None) or [cast("Any", route).route_handler]:
+            if getattr(handler, "cache", False) and NO_SESSION not in handler.opt and self.caches_by_path(handler):
+                raise ValueError(
+                    f"the cached response of {route.path} would show one visitor's session to others: drop cache, or "
+                    "add no_session=True or a cache_key_builder that tells visitors apart"
+                )
+            for middleware in handler.resolve_middleware():
+                kind = getattr(middleware, "middleware", None)
+                if isinstance(kind, type) and issubclass(kind, StockMiddleware):
+                    raise ValueError(f"{route.path} has Litestar's own session middleware as well: remove it")
+
+    def caches_by_path(self, handler: Any) -> bool:
+        return handler.cache_key_builder is None and self.cache_key_builder is default_cache_key_builder
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
         """Put the session layer around a route."""

@@ -132,8 +132,11 @@ class SessionManager:
         await (await self.find(session_id)).destroy()
 
     async def check(self, limit: float = 1.0) -> None:
-        """Raise StoreUnavailable unless the store answers within so many seconds."""
-        await self._records(limit).run(self.store.load, digest("health check"))
+        """Raise StoreUnavailable unless the store answers within so many seconds.
+
+        A store may have a method `check(session_id)` that finds out more than `load` does.
+        """
+        await self._records(limit).run(getattr(self.store, "check", self.store.load), digest("health check"))
 
     async def count(self, on_progress: Progress | None = None) -> int:
         """Return how many sessions the store holds, including expired ones that were not removed yet.

@@ -96,6 +96,11 @@ class RedisStore:
         record: bytes | None = await self._run(command, command)
         return record
 
+    async def check(self, session_id: str) -> None:
+        """Raise StoreUnavailable unless the server can save: it may be too old, or a replica. Writes nothing."""
+        command = "SET", self._key(session_id), b"", "XX", "PXAT", 1  # XX: only if there is one, and there is none
+        await self._run(command, command)
+
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         key, until = self._key(session_id), _milliseconds(deadline)
         first = "SET", key, record, "NX", "PXAT", until

@@ -9,10 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, HTTPException, Request
-from litestar import Litestar, asgi, get, post, put
+from fastapi import FastAPI, HTTPException
+from fastapi import Request as FastAPIRequest
+from litestar import Litestar, Request, Router, asgi, get, post, put
+from litestar.config.response_cache import ResponseCacheConfig
 from litestar.di import NamedDependency
 from litestar.exceptions import PermissionDeniedException
+from litestar.middleware.session.server_side import ServerSideSessionConfig
 from litestar.params import FromPath
 
 from app.sessions import Session, SessionManager, SessionMiddleware
@@ -66,15 +69,15 @@ def fastapi_app(store: Any, name: str, mounted: App = None) -> FastAPI:
     )
 
     @app.get("/values")
-    async def show_values(request: Request) -> dict[str, Any]:
+    async def show_values(request: FastAPIRequest) -> dict[str, Any]:
         return dict(request.session)
 
     @app.put("/values/{value}")
-    async def set_value(request: Request, value: str) -> None:
+    async def set_value(request: FastAPIRequest, value: str) -> None:
         request.session["value"] = value
 
     @app.post("/raise")
-    async def change_and_raise(request: Request) -> None:
+    async def change_and_raise(request: FastAPIRequest) -> None:
         request.session["value"] = "changed"
         raise HTTPException(403)
 
@@ -167,3 +170,43 @@ def test_a_plugin_that_is_added_twice_stops_the_start() -> None:
         plugins = [SessionPlugin("memory://"), SessionPlugin("memory://", name=name)]
         with pytest.raises(ValueError, match="attached twice: keep one SessionPlugin"):
             Litestar(plugins=plugins)
+
+
+@pytest.mark.parametrize("where", ["app", "router", "handler"])
+def test_the_sessions_of_litestar_itself_are_refused_at_the_start(where: str) -> None:
+    stock = ServerSideSessionConfig().middleware
+
+    @get("/inner", middleware=[stock] if where == "handler" else [])
+    async def handle() -> None: ...
+
+    router = Router("/outer", route_handlers=[handle], middleware=[stock] if where == "router" else [])
+    with pytest.raises(ValueError, match=r"^/outer/inner has Litestar's own session middleware as well: remove it$"):
+        Litestar([router], plugins=[SessionPlugin("memory://")], middleware=[stock] if where == "app" else [])
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_cached_response_that_would_show_one_visitors_session_to_others_is_refused(later: bool) -> None:
+    @get("/cart", cache=60)
+    async def cached() -> None: ...
+
+    app = Litestar(plugins=[SessionPlugin("memory://")])
+    with pytest.raises(ValueError, match=r"^the cached response of /cart would show one visitor's session to others"):
+        app.register(cached) if later else Litestar([cached], plugins=[SessionPlugin("memory://")])
+
+
+def test_a_cached_response_is_allowed_without_a_session_and_with_a_key_of_its_own() -> None:
+    def key(request: Request[Any, Any, Any]) -> str:
+        return f"{request.url.path} {request.cookies.get('session')}"
+
+    @get("/a", cache=60, no_session=True)
+    async def without_session() -> None: ...
+
+    @get("/b", cache=60, cache_key_builder=key)
+    async def with_key() -> None: ...
+
+    @get("/c", cache=60)
+    async def with_the_apps_key() -> None: ...
+
+    Litestar([without_session, with_key], plugins=[SessionPlugin("memory://")])
+    config = ResponseCacheConfig(key_builder=key)
+    Litestar([with_the_apps_key], plugins=[SessionPlugin("memory://")], response_cache_config=config)

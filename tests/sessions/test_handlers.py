@@ -980,7 +980,7 @@ async def test_people_a_response_with_its_own_cookie_cache_control_and_vary() ->
 
 
 async def test_people_a_response_cache_replays_no_cookie() -> None:
-    @get("/", cache=60)
+    @get("/", cache=60, cache_key_builder=lambda request: request.url.path)
     async def handle(session: NamedDependency[Session]) -> str:
         session[NEW] = 1
         return "done"

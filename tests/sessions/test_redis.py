@@ -324,6 +324,14 @@ async def test_stores_with_different_prefixes_share_a_server(
         await store.close()
 
 
+async def test_a_health_check_writes_nothing(redis: RedisServer) -> None:
+    store = RedisStore(redis.url)
+    before = redis.answers("DBSIZE")
+    await SessionManager(store).check()
+    assert redis.answers("DBSIZE") == before
+    await store.close()
+
+
 async def test_a_redis_that_is_too_old_is_named(redis: RedisServer) -> None:
     """Redis 6.0 lacks PXAT. Here a proxy makes another word of it, and changes the version."""
     async with Proxy(redis.port) as proxy:
@@ -337,6 +345,8 @@ async def test_a_redis_that_is_too_old_is_named(redis: RedisServer) -> None:
         message = r"^Redis 6\.2 or newer is needed, this is 6\.0\.1+$"
         with pytest.raises(StoreUnavailable, match=message):
             await store.create("a", b"1", 4e9)
+        with pytest.raises(StoreUnavailable, match=message):
+            await SessionManager(store).check()
         redis.answers("SET", "session:a", "1")
         with pytest.raises(StoreUnavailable, match=message):
             await store.replace("a", b"1", b"2", 4e9)

@@ -7,7 +7,9 @@ import datetime
 import decimal
 import json
 import math
+import pickle
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -544,3 +546,11 @@ async def test_pop_returns_the_default_that_it_is_given_before_that_of_the_key()
     session[key] = "stored"
     assert session.pop(key, "given") == "stored"
     assert key not in session
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda key: pickle.loads(pickle.dumps(key))])  # noqa: S301
+@pytest.mark.parametrize("key", [Key("cart", dict[str, int], default={}), Key("name", str)])
+def test_a_key_can_be_copied(copied: Callable[[Any], Any], key: Any) -> None:
+    """As when a module's constants, or a dataclass that holds a key, are copied."""
+    copy_of_key = copied(key)
+    assert (type(copy_of_key), copy_of_key, vars(copy_of_key)) == (Key, key, vars(key))

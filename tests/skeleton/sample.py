@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route
 
 from app.sessions.records import digest
+from tests.browsers import expect
 from tests.support import DEFAULT as DEFAULT
 from tests.support import END as END
 from tests.support import HOME as HOME

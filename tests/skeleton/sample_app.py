@@ -129,6 +129,11 @@ async def links_page(seconds: FromQuery[int] = 0) -> Template:
     return Template("sample/links.html")
 
 
+@get("/long", opt={"no_session": True})
+async def long_page() -> Template:
+    return Template("sample/long.html")
+
+
 @get("/slow", opt={"no_session": True})
 async def slow_page(seconds: FromQuery[int] = 0) -> Template:
     await asyncio.sleep(seconds)
@@ -215,6 +220,7 @@ ROUTES = [
     extra_css,
     extra_js,
     links_page,
+    long_page,
     slow_page,
     export,
     plain_text,

@@ -1,66 +1,47 @@
-"""The pages in a real browser: Chromium against a real server."""
+"""The pages in real browsers, against a real server."""
 
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page
 
 from app.sessions.records import digest
+from tests.browsers import engine_of, expect
 from tests.sessions.helpers import locked
 from tests.skeleton.sample import (
     HOME,
-    end_session_during_next_save,
+    UPDATE,
     expect_status,
     expect_text,
-    sample_server,
     save,
     saved,
     token_in,
 )
 from tests.support import Server, wait_until
 
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = sample_server(tmp_path).start()
-    yield server
-    server.close()
+Visit = Callable[..., Page]
 
 
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser's console says. A test that provokes an error empties it; else it has to be empty at the end."""
-    return []
+@pytest.fixture(scope="module")
+def server(altered_server: Server) -> Server:
+    return altered_server
 
 
 @pytest.fixture
-def visit(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Callable[..., Page]]:
+def visit(open_page: Visit) -> Visit:
     """Open the page with a text as a new visitor."""
-    contexts: list[BrowserContext] = []
-
-    def visit(**options: object) -> Page:
-        context = browser.new_context(base_url=server.url, **options)  # type: ignore[arg-type]
-        context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.goto(HOME)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return open_page
 
 
 def status(page: Page) -> str:
     return page.get_by_role("status").inner_text()
 
 
-def test_save_and_reload(visit: Callable[..., Page]) -> None:
+def test_save_and_reload(visit: Visit) -> None:
     page = visit()
     expect_text(page, "initial text")
     expect_status(page, "")
@@ -69,7 +50,7 @@ def test_save_and_reload(visit: Callable[..., Page]) -> None:
     expect_text(page, "\nTo be,\nor not </textarea> 😀 ")
 
 
-def test_the_cookie_is_out_of_reach_for_scripts(visit: Callable[..., Page]) -> None:
+def test_the_cookie_is_out_of_reach_for_scripts(visit: Visit) -> None:
     page = visit()
     saved(page, "x")
     assert page.evaluate("document.cookie") == ""
@@ -78,7 +59,7 @@ def test_the_cookie_is_out_of_reach_for_scripts(visit: Callable[..., Page]) -> N
 
 
 @pytest.mark.full
-def test_a_text_survives_a_restart_of_the_server(visit: Callable[..., Page], server: Server) -> None:
+def test_a_text_survives_a_restart_of_the_server(visit: Visit, server: Server) -> None:
     page = visit()
     saved(page, "still here")
     server.stop()
@@ -87,7 +68,7 @@ def test_a_text_survives_a_restart_of_the_server(visit: Callable[..., Page], ser
     expect_text(page, "still here")
 
 
-def test_a_second_tab_shares_the_session(visit: Callable[..., Page]) -> None:
+def test_a_second_tab_shares_the_session(visit: Visit) -> None:
     page = visit()
     saved(page, "from the first tab")
     second = page.context.new_page()
@@ -99,7 +80,7 @@ def test_a_second_tab_shares_the_session(visit: Callable[..., Page]) -> None:
     expect_text(page, "from the second tab")
 
 
-def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Callable[..., Page], server: Server) -> None:
+def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Visit, server: Server) -> None:
     page = visit()
     saved(page, "first")
     button = page.get_by_role("button", name="Save")
@@ -108,15 +89,15 @@ def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Callable
         button.click()
         expect(button).to_be_disabled()
         expect_status(page, "Saving…")
-        assert "Saving…" in page.locator("main").aria_snapshot()
+        assert "Saving…" in page.locator("main").inner_text()
     expect_status(page, "Saved")
     expect(button).to_be_enabled()
     expect(button).to_be_focused()
-    assert "Saving…" not in page.locator("main").aria_snapshot()
+    assert "Saving…" not in page.locator("main").inner_text()
 
 
 @pytest.mark.full
-def test_the_focus_moves_on_if_its_element_is_replaced(visit: Callable[..., Page]) -> None:
+def test_the_focus_moves_on_if_its_element_is_replaced(visit: Visit) -> None:
     page = visit()
     saved(page, "x")
     page.get_by_role("link", name="Session page").click()
@@ -126,7 +107,8 @@ def test_the_focus_moves_on_if_its_element_is_replaced(visit: Callable[..., Page
     expect(button).to_be_disabled()
     expect_status(page, "Ending…")
     wait_until(lambda: page.context.cookies() == [])
-    expect_status(page, "Ending…")  # the slow part goes on
+    if engine_of(page) == "chromium":  # the slow part goes on; asking another one may take as long
+        expect_status(page, "Ending…")
     expect_status(page, "Done.")
     expect(page.get_by_text("You have no session.")).to_be_visible()
     expect(button).to_have_count(0)
@@ -135,7 +117,7 @@ def test_the_focus_moves_on_if_its_element_is_replaced(visit: Callable[..., Page
     expect_text(page, "initial text")
 
 
-def test_everything_works_by_keyboard(visit: Callable[..., Page]) -> None:
+def test_everything_works_by_keyboard(visit: Visit) -> None:
     page = visit()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Text")).to_be_focused()
@@ -159,21 +141,19 @@ def test_everything_works_by_keyboard(visit: Callable[..., Page]) -> None:
     expect_text(page, "initial text")
 
 
-def test_three_presses_are_one_save(visit: Callable[..., Page], server: Server) -> None:
+def test_three_presses_are_one_save(visit: Visit, server: Server, asked: Callable[[], list[str]]) -> None:
     page = visit()
-    puts: list[str] = []
-    page.on("request", lambda request: puts.append(request.url) if request.method == "PUT" else None)
     saved(page, "first")
     with locked(server.database):
         page.get_by_label("Text").fill("second")
-        page.evaluate("for (let i = 0; i < 3; i++) document.querySelector('form').requestSubmit()")
+        page.evaluate("() => [1, 2, 3].forEach(() => document.querySelector('form').requestSubmit())")
         time.sleep(0.3)
     expect_status(page, "Saved")
-    assert len(puts) == 2
+    assert asked().count(f"PUT {UPDATE}") == 2
 
 
 def test_a_server_that_is_gone_is_announced_and_the_text_survives(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, server: Server, complaints: list[str]
 ) -> None:
     page = visit()
     server.stop()
@@ -192,13 +172,15 @@ def test_a_server_that_is_gone_is_announced_and_the_text_survives(
 
 @pytest.mark.full
 def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, server: Server, complaints: list[str]
 ) -> None:
     page = visit()
     server.stop()
     page.get_by_role("link", name="Session page").click()
     # Not `wait_for_url`: to it, a navigation that fails is an error of the test, if it sees it happen.
-    expect(page).to_have_url("chrome-error://chromewebdata/")
+    expect(page.get_by_label("Text")).to_have_count(0)
+    if engine_of(page) == "chromium":
+        expect(page).to_have_url("chrome-error://chromewebdata/")
     server.start()
     page.reload()
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
@@ -207,11 +189,8 @@ def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
 
 @pytest.mark.full
 def test_a_server_that_hangs_is_announced_and_the_text_survives(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, server: Server, complaints: list[str]
 ) -> None:
-    import os
-    import signal
-
     page = visit()
     assert server.process
     os.killpg(server.process.pid, signal.SIGSTOP)
@@ -227,7 +206,7 @@ def test_a_server_that_hangs_is_announced_and_the_text_survives(
 
 
 def test_a_store_that_fails_is_announced_and_the_text_survives(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, server: Server, complaints: list[str]
 ) -> None:
     page = visit()
     with locked(server.database):
@@ -236,35 +215,32 @@ def test_a_store_that_fails_is_announced_and_the_text_survives(
     expect_text(page, "locked out")
     assert status(page) == ""
     assert page.title().startswith("Sample")
-    assert any("503" in complaint for complaint in complaints)
     complaints.clear()
 
 
 def test_a_session_that_ended_meanwhile_is_announced_and_the_text_survives(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, alter: Callable[..., None], complaints: list[str]
 ) -> None:
     page = visit()
     saved(page, "first")
-    end_session_during_next_save(page, server)
+    alter(end_session=[UPDATE])
     save(page, "second")
     expect(page.get_by_role("alert")).to_contain_text("Your session ended")
     expect_text(page, "second")
     page.get_by_role("button", name="Save").click()
     expect_status(page, "Saved")
-    assert any("409" in complaint for complaint in complaints)
     complaints.clear()
 
 
-def test_a_text_that_is_too_long_is_announced_and_survives(visit: Callable[..., Page], complaints: list[str]) -> None:
+def test_a_text_that_is_too_long_is_announced_and_survives(visit: Visit, complaints: list[str]) -> None:
     page = visit()
     save(page, "x" * 70_000)
     expect(page.get_by_role("alert")).to_contain_text("“Text” is too long: 70,000 bytes")
     expect_text(page, "x" * 70_000)
-    assert any("413" in complaint for complaint in complaints)
     complaints.clear()
 
 
-def test_without_javascript_everything_works(visit: Callable[..., Page]) -> None:
+def test_without_javascript_everything_works(visit: Visit) -> None:
     page = visit(java_script_enabled=False)
     save(page, "\nplain\nform")
     expect(page).to_have_url(HOME)
@@ -279,7 +255,7 @@ def test_without_javascript_everything_works(visit: Callable[..., Page]) -> None
 
 @pytest.mark.full
 def test_without_javascript_errors_are_announced_and_the_text_survives(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, server: Server, alter: Callable[..., None], complaints: list[str]
 ) -> None:
     page = visit(java_script_enabled=False)
     save(page, "first")
@@ -294,7 +270,7 @@ def test_without_javascript_errors_are_announced_and_the_text_survives(
     save(page, "x" * 70_000)
     expect(page.get_by_role("alert")).to_contain_text("too long")
     expect_text(page, "x" * 70_000)
-    end_session_during_next_save(page, server)
+    alter(end_session=[UPDATE])
     save(page, "third", button="Send again")
     expect(page.get_by_role("alert")).to_contain_text("Your session ended")
     expect_text(page, "third")
@@ -303,13 +279,12 @@ def test_without_javascript_errors_are_announced_and_the_text_survives(
 
 @pytest.mark.full
 def test_without_javascript_a_save_to_a_server_that_is_gone_can_be_sent_again(
-    visit: Callable[..., Page], server: Server, complaints: list[str]
+    visit: Visit, server: Server, complaints: list[str]
 ) -> None:
     page = visit(java_script_enabled=False)
     server.stop()
     page.get_by_label("Text").fill("kept by the browser")
-    with page.expect_event("requestfailed"):
-        page.get_by_role("button", name="Save").click(no_wait_after=True)
+    page.get_by_role("button", name="Save").click(no_wait_after=True)
     expect(page.get_by_label("Text")).to_have_count(0)  # the browser shows an error page of its own
     server.start()
     page.reload()
@@ -320,10 +295,8 @@ def test_without_javascript_a_save_to_a_server_that_is_gone_can_be_sent_again(
 @pytest.mark.parametrize("path", [HOME, "/sample/session", "/sample/two", "/errors", "/errors/409", "/nope"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.full
-def test_nothing_scrolls_sideways_at_320_pixels(
-    visit: Callable[..., Page], path: str, scheme: str, complaints: list[str]
-) -> None:
-    page = visit(viewport={"width": 320, "height": 640}, color_scheme=scheme)
+def test_nothing_scrolls_sideways_at_320_pixels(browser: Browser, server: Server, path: str, scheme: Any) -> None:
+    page = browser.new_page(base_url=server.url, viewport={"width": 320, "height": 640}, color_scheme=scheme)
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    complaints.clear()  # of the pages that are errors
+    page.close()

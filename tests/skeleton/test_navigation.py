@@ -1,84 +1,66 @@
 """Links, Back and Forward, downloads and errors in a real browser: what static/app.js adds to htmx."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Error, Page, Playwright, Route, expect, sync_playwright
+from playwright.sync_api import Dialog, Page
 
+from tests.browsers import expect, launch_firefox
 from tests.sessions.helpers import locked
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
 
 Visit = Callable[..., Page]
+Alter = Callable[..., None]
+Asked = Callable[[], list[str]]
 LINKS = "/sample/links"
-NOT_IN_CHROMIUM_ALONE = pytest.mark.parametrize(
-    "browser_name", ["chromium", pytest.param("firefox", marks=pytest.mark.full)]
-)
+UNCACHED = {"cache-control": "no-store"}  # so that each visit to the public page asks the server
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    executable = require("chromium", "chromium-browser", "google-chrome")
-    with playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with playwright.firefox.launch(**firefox_options(tmp_path_factory.mktemp("home"))) as browser:
-        yield browser
-
-
-def firefox_options(home: Path) -> dict[str, Any]:
-    """Firefox as people have it, which Playwright drives by WebDriver BiDi."""
-    executable = require("firefox-esr", "firefox")
-    return {"channel": "moz-firefox", "executable_path": executable, "env": {**os.environ, "HOME": str(home)}}
+def server(altered_server: Server) -> Server:
+    return altered_server
 
 
 @pytest.fixture
-def visit(request: pytest.FixtureRequest, server: Server) -> Iterator[Visit]:
-    """Open a page as a new visitor."""
-    contexts: list[BrowserContext] = []
-
-    def visit(path: str = HOME, browser: str = "chromium") -> Page:
-        contexts.append(request.getfixturevalue(browser).new_context(base_url=server.url))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
-        page.goto(path)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
+def visit(open_page: Visit, complaints: list[str]) -> Iterator[Visit]:
+    """Open a page as a new visitor. Many tests provoke errors, and what the console says of them does not matter."""
+    yield open_page
+    complaints.clear()
 
 
 def follow(page: Page, name: str) -> None:
     page.get_by_role("link", name=name, exact=True).click()
 
 
-def hold(page: Page, path: str) -> list[Route]:
-    """Hold back the answers for this path. They are sent by `release`."""
-    held: list[Route] = []
-    page.route(f"**{path}", lambda route: held.append(route))
-    return held
+class Hold:
+    """Holds back the answers for a path: `hold("/path")`, `hold.wait(page)` for the request, `hold.release(page)`."""
+
+    def __init__(self, alter: Alter, asked: Asked) -> None:
+        self.alter = alter
+        self.asked = asked
+        self.path = ""
+        alter(headers=UNCACHED)
+
+    def __call__(self, path: str) -> None:
+        self.path = path
+        self.alter(headers=UNCACHED, hold=[path])
+
+    def wait(self, page: Page) -> None:
+        wait_in(page, lambda: f"GET {self.path}" in self.asked())
+
+    def release(self, page: Page) -> None:
+        """Let the answers go, and give the page time to do something wrong."""
+        self.alter(headers=UNCACHED)
+        page.wait_for_timeout(400)
 
 
-def release(page: Page, held: list[Route]) -> None:
-    """Let the first held request go on, unless the page has given it up."""
-    with suppress(Error):
-        held[0].continue_()
-    page.wait_for_timeout(400)
+@pytest.fixture
+def hold(alter: Alter, asked: Asked) -> Hold:
+    return Hold(alter, asked)
 
 
 def wait_in(page: Page, condition: Callable[[], bool]) -> None:
@@ -101,66 +83,69 @@ def stays(page: Page) -> list[str]:
     return questions
 
 
+def show_again(page: Page) -> None:
+    page.evaluate("() => ['blur', 'focus'].forEach((type) => window.dispatchEvent(new Event(type)))")
+
+
 def mark(page: Page) -> Callable[[], bool]:
     """Return a function that tells whether the page was loaded anew since now."""
     page.evaluate("window.marked = true")
-    return lambda: page.evaluate("window.marked") is None
+    return lambda: page.evaluate("window.marked ?? null") is None
 
 
 # The last navigation wins
 
 
-def test_a_late_answer_does_not_replace_the_page_that_was_opened_later(visit: Visit) -> None:
+def test_a_late_answer_does_not_replace_the_page_that_was_opened_later(visit: Visit, hold: Hold) -> None:
     page = visit()
-    held = hold(page, "/sample/session")
+    hold("/sample/session")
     follow(page, "Session page")
-    wait_in(page, lambda: bool(held))
+    hold.wait(page)
     follow(page, "Public page")
     expect(page.get_by_role("heading", name="Public page")).to_be_visible()
-    release(page, held)
+    hold.release(page)
     expect(page.get_by_role("heading", name="Public page")).to_be_visible()
     assert page.url.endswith("/sample/public")
 
 
-def test_back_wins_over_a_link_that_was_followed_before(visit: Visit) -> None:
+def test_back_wins_over_a_link_that_was_followed_before(visit: Visit, hold: Hold) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
     expect_text(page, "initial text")
-    held = hold(page, "/sample/session")
+    hold("/sample/session")
     follow(page, "Session page")
-    wait_in(page, lambda: bool(held))
+    hold.wait(page)
     page.evaluate("history.back()")
     expect(page.get_by_role("heading", name="Public page")).to_be_visible()
-    release(page, held)
+    hold.release(page)
     expect(page.get_by_role("heading", name="Public page")).to_be_visible()
     assert page.url.endswith("/sample/public")
 
 
-def test_a_link_wins_over_a_late_back(visit: Visit) -> None:
+def test_a_link_wins_over_a_late_back(visit: Visit, hold: Hold) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
     expect_text(page, "initial text")
-    held = hold(page, "/sample/public")
+    hold("/sample/public")
     page.evaluate("history.back()")
-    wait_in(page, lambda: bool(held))
+    hold.wait(page)
     follow(page, "Session page")
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
-    release(page, held)
+    hold.release(page)
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
     assert page.url.endswith("/sample/session")
 
 
-@NOT_IN_CHROMIUM_ALONE
-def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit, browser_name: str) -> None:
-    page = visit(LINKS, browser_name)
-    page.evaluate("document.addEventListener('htmx:after:swap', () => { sessionStorage.swapped = 'yes' })")
+def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit) -> None:
+    page = visit(LINKS)
+    page.evaluate("() => document.addEventListener('htmx:after:swap', () => { sessionStorage.swapped = 'yes' })")
     follow(page, "Slow page")  # its answer comes while the page reloads
     page.wait_for_timeout(200)
     reload_slowly(page, LINKS, seconds=3)
     page.wait_for_timeout(4_000)
     expect(page.get_by_role("heading", name="Links")).to_be_visible()
     assert LINKS in page.url
-    assert page.evaluate("sessionStorage.swapped") is None
+    assert page.evaluate("sessionStorage.swapped ?? null") is None
 
 
 def reload_slowly(page: Page, path: str, seconds: int) -> None:
@@ -169,22 +154,18 @@ def reload_slowly(page: Page, path: str, seconds: int) -> None:
     page.evaluate("setTimeout(() => location.reload())")
 
 
-def test_pressing_a_link_twice_follows_it_once(visit: Visit) -> None:
+def test_pressing_a_link_twice_follows_it_once(visit: Visit, hold: Hold) -> None:
     page = visit()
-    held = hold(page, "/sample/session")
+    hold("/sample/session")
     follow(page, "Session page")
     follow(page, "Session page")
-    wait_in(page, lambda: bool(held))
-    for route in held:
-        with suppress(Error):
-            route.continue_()
-    page.unroute("**/sample/session")
+    hold.wait(page)
+    hold.release(page)
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
 
 
-@NOT_IN_CHROMIUM_ALONE
-def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server, browser_name: str) -> None:
-    page = visit(browser=browser_name)
+def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server) -> None:
+    page = visit()
     page.evaluate("""() => {
         new MutationObserver(() => { sessionStorage.alert = document.querySelector(".error").textContent; })
             .observe(document.querySelector(".error"), { childList: true, characterData: true, subtree: true });
@@ -196,44 +177,71 @@ def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server, bro
         reload_slowly(page, HOME, seconds=1)
         page.wait_for_timeout(1_500)
     expect_text(page, "initial text")
-    assert page.evaluate("sessionStorage.alert") in (None, "")
+    assert page.evaluate("sessionStorage.alert ?? ''") == ""
+
+
+def test_an_address_that_is_typed_wins_over_a_link_that_was_followed_before(visit: Visit, hold: Hold) -> None:
+    page = visit(LINKS)
+    hold("/sample/session")
+    follow(page, "Session page")
+    hold.wait(page)
+    page.evaluate("setTimeout(() => location.assign('/sample/slow?seconds=1'))")  # as the address bar does
+    page.wait_for_timeout(2_000)
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    hold.release(page)
+    assert "/sample/slow" in page.url
+
+
+def test_back_to_a_long_page_leads_to_where_one_was(visit: Visit) -> None:
+    page = visit("/sample/long")
+    page.evaluate("scrollTo(0, 1500)")
+    page.wait_for_timeout(200)
+    page.evaluate("document.querySelector('nav a').click()")
+    expect(page.get_by_role("heading", name="Public page")).to_be_visible()
+    wait_in(page, lambda: page.evaluate("scrollY") == 0)
+    for _ in range(2):
+        page.evaluate("history.back()")
+        expect(page.get_by_role("heading", name="A long page")).to_be_visible()
+        page.wait_for_timeout(300)
+        assert page.evaluate("scrollY") == 1500
+        page.evaluate("history.forward()")
+        expect(page.get_by_role("heading", name="Public page")).to_be_visible()
 
 
 # Unsaved text
 
 
-def test_text_typed_while_a_link_is_under_way_is_not_replaced_without_a_question(visit: Visit) -> None:
+def test_text_typed_while_a_link_is_under_way_is_not_replaced_without_a_question(visit: Visit, hold: Hold) -> None:
     page = visit()
     questions = stays(page)
-    held = hold(page, "/sample/session")
+    hold("/sample/session")
     follow(page, "Session page")
-    wait_in(page, lambda: bool(held))
+    hold.wait(page)
     page.get_by_label("Text", exact=True).fill("typed meanwhile")
-    release(page, held)
+    hold.release(page)
     wait_in(page, lambda: bool(questions))
     expect_text(page, "typed meanwhile")
     assert page.url.endswith(HOME)
     assert questions == ["confirm"]
 
 
-def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(visit: Visit) -> None:
+def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(visit: Visit, hold: Hold) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
     expect_text(page, "initial text")
     questions = stays(page)
-    held = hold(page, "/sample/public")
+    hold("/sample/public")
     page.evaluate("history.back()")
-    wait_in(page, lambda: bool(held))
+    hold.wait(page)
     page.get_by_label("Text", exact=True).fill("typed meanwhile")
-    release(page, held)
+    hold.release(page)
     wait_in(page, lambda: bool(questions))
     expect_text(page, "typed meanwhile")
     wait_in(page, lambda: page.url.endswith(HOME))
 
 
-@NOT_IN_CHROMIUM_ALONE
-def test_a_refused_forward_leaves_back_as_it_was(visit: Visit, browser_name: str) -> None:
-    page = visit("/sample/public", browser_name)
+def test_a_refused_forward_leaves_back_as_it_was(visit: Visit) -> None:
+    page = visit("/sample/public")
     follow(page, "Back")
     expect_text(page, "initial text")
     follow(page, "Session page")
@@ -271,13 +279,13 @@ def test_each_field_of_a_page_is_guarded_and_refreshed(visit: Visit) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     page.context.request.put(UPDATE, data="new text", headers=TEXT)
     page.context.request.put("/sample/title", data="title=new+title", headers=form)
-    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    show_again(page)
     expect(title).to_have_value("new title")
     expect(page.get_by_role("region", name="The server has another text")).to_contain_text("new text")
     expect(page.get_by_role("textbox", name="Text")).to_have_value("typed too")
     title.fill("typed again")
     page.context.request.put("/sample/title", data="title=newer", headers=form)
-    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    show_again(page)
     expect(
         page.get_by_role("form", name="title").get_by_role("region", name="The server has another title")
     ).to_be_visible()
@@ -297,16 +305,14 @@ def test_a_boosted_link_downloads_a_file(visit: Visit) -> None:
     assert not loaded_anew()
 
 
-def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit) -> None:
+def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit, asked: Asked) -> None:
     page = visit(LINKS)
-    sent: list[str] = []
-    page.on("request", lambda request: sent.append(request.method) if "export" in request.url else None)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export by form").click()
     assert download.value.suggested_filename == "export.csv"
     assert Path(download.value.path()).read_text() == "POST,1\n"
     expect(page.get_by_role("heading", name="Links")).to_be_visible()
-    assert sent.count("POST") == 1
+    assert asked().count("POST /sample/export.csv") == 1
 
 
 def test_a_boosted_link_to_plain_text_shows_it_as_text(visit: Visit) -> None:
@@ -333,20 +339,12 @@ def test_a_page_that_names_files_of_its_own_is_loaded_in_full(visit: Visit) -> N
     expect(page.get_by_role("heading", name="A page with files of its own")).to_have_css("color", "rgb(1, 2, 3)")
 
 
-def test_after_a_deployment_the_next_navigation_loads_the_new_files(visit: Visit) -> None:
-    """The files have new addresses then. A page that a form leads to is loaded in full, too."""
-
-    def deploy(route: Route) -> None:
-        response = route.fetch()
-        route.fulfill(
-            response=response,
-            body=response.text().replace("/app.css", "/app.css?new").replace("/app.js", "/app.js?new"),
-        )
-
+def test_after_a_deployment_the_next_navigation_loads_the_new_files(visit: Visit, alter: Alter) -> None:
+    """The files have new addresses then."""
     page = visit()
     saved(page, "kept")
     loaded_anew = mark(page)
-    page.route("**/sample/*", deploy)
+    alter(replace={"/app.css": "/app.css?new", "/app.js": "/app.js?new"})
     follow(page, "Session page")
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
     wait_in(page, loaded_anew)
@@ -410,35 +408,41 @@ def test_a_form_without_any_attribute_says_that_the_server_cannot_be_reached(vis
 # A browser that refuses cookies
 
 
-def test_chromium_without_cookies_is_told_so(playwright: Playwright, server: Server, tmp_path: Path) -> None:
-    profile = tmp_path / "Default"
-    profile.mkdir()
-    refused = {"profile": {"default_content_setting_values": {"cookies": 2}}}
-    (profile / "Preferences").write_text(json.dumps(refused))
-    context = playwright.chromium.launch_persistent_context(
-        tmp_path,
-        executable_path=require("chromium", "chromium-browser", "google-chrome"),
-        args=CHROMIUM_OPTIONS,
-        base_url=server.url,
-    )
-    is_told_that_cookies_are_refused(context.new_page())
-    context.close()
+@pytest.fixture
+def page_without_cookies(
+    request: pytest.FixtureRequest, browser_engine: str, server: Server, tmp_path: Path
+) -> Iterator[Page]:
+    with ExitStack() as stack:
+        if browser_engine == "webkit":
+            browser = request.getfixturevalue("webkit_processes").browser("--cookies-policy=never")
+            context = browser.new_context(base_url=server.url)
+        elif browser_engine == "firefox":
+            playwright = request.getfixturevalue("playwright")
+            refuse = {"network.cookie.cookieBehavior": 2}
+            browser = stack.enter_context(launch_firefox(playwright, tmp_path, **refuse))
+            context = browser.new_context(base_url=server.url)
+        else:
+            profile = tmp_path / "Default"
+            profile.mkdir()
+            refuse_all = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+            (profile / "Preferences").write_text(json.dumps(refuse_all))
+            context = request.getfixturevalue("playwright").chromium.launch_persistent_context(
+                tmp_path,
+                executable_path=require("chromium", "chromium-browser", "google-chrome"),
+                args=CHROMIUM_OPTIONS,
+                base_url=server.url,
+            )
+        yield context.new_page()
+        context.close()
 
 
-@pytest.mark.full
-def test_firefox_without_cookies_is_told_so(playwright: Playwright, server: Server, tmp_path: Path) -> None:
-    options = firefox_options(tmp_path)
-    refused: dict[str, str | float | bool] = {"network.cookie.cookieBehavior": 2}
-    with playwright.firefox.launch(**options, firefox_user_prefs=refused) as browser:
-        is_told_that_cookies_are_refused(browser.new_page(base_url=server.url))
-
-
-def is_told_that_cookies_are_refused(page: Page) -> None:
+def test_a_browser_that_refuses_cookies_is_told_so(page_without_cookies: Page) -> None:
+    page = page_without_cookies
     page.goto(HOME)
     save(page, "typed")
     expect(page.get_by_role("alert")).to_contain_text("Your browser refuses cookies")
     expect_status(page, "")
-    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    show_again(page)
     page.wait_for_timeout(300)
     expect_text(page, "typed")
     expect(page.get_by_role("alert")).to_contain_text("Your browser refuses cookies")
@@ -451,5 +455,5 @@ def test_a_session_that_ended_elsewhere_is_not_mistaken_for_refused_cookies(visi
     page = visit()
     saved(page, "kept")
     page.context.request.post(END)
-    page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
+    show_again(page)
     expect_text(page, "initial text")

@@ -1,0 +1,52 @@
+"""The browsers of the tests: Chromium, Firefox and WebKit, all under the names of Playwright's API."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page, Playwright
+from playwright.sync_api import expect as expect_in_playwright
+
+from tests.browsers import webkit
+from tests.support import CHROMIUM_OPTIONS, require
+
+ENGINES = ("chromium", "firefox", "webkit")
+
+
+def expect(actual: Any) -> Any:
+    """Playwright's `expect`, for a page or a locator of any engine."""
+    if isinstance(actual, Page | Locator):
+        return expect_in_playwright(actual)
+    return webkit.Expectation(actual)
+
+
+def engine_of(page: Page) -> str:
+    if not isinstance(page, Page):
+        return "webkit"
+    assert page.context.browser
+    return page.context.browser.browser_type.name
+
+
+def launch_chromium(playwright: Playwright, page_cache: bool = True) -> Browser:
+    """Chromium as people have it: with the cache for Back and Forward, which Playwright would turn off.
+
+    Without it, as when it is short of memory, Back loads the page anew and fills its form in.
+    """
+    return playwright.chromium.launch(
+        executable_path=require("chromium", "chromium-browser", "google-chrome"),
+        args=CHROMIUM_OPTIONS,
+        ignore_default_args=["--disable-back-forward-cache"] if page_cache else None,
+    )
+
+
+def launch_firefox(playwright: Playwright, home: Path, **preferences: Any) -> Browser:
+    """An unpatched Firefox. The channel stands for WebDriver BiDi, which it speaks without a driver.
+
+    Root's Firefox starts in nobody else's home.
+    """
+    return playwright.firefox.launch(
+        channel="moz-firefox",
+        executable_path=require("firefox-esr", "firefox"),
+        env={**os.environ, "HOME": str(home)},
+        firefox_user_prefs=preferences,
+    )
