@@ -25,7 +25,8 @@ SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 SESSIONS = 64
 GOALS: dict[tuple[load.Kind, int], float] = {("view", 32): 1.2, ("save", 32): 1.4}  # of PostgreSQL, relative to Redis
 ONLY_GOALS = "goals" in sys.argv
-LOADS: list[tuple[load.Kind, int]] = [*([] if ONLY_GOALS else [("view", 1), ("save", 1)]), *GOALS]
+ONE_AT_A_TIME: list[tuple[load.Kind, int]] = [("view", 1), ("save", 1)]
+LOADS = list(GOALS) if ONLY_GOALS else [*ONE_AT_A_TIME, *GOALS]
 
 Rounds = dict[str, list[load.Measurement]]
 
