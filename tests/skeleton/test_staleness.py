@@ -668,11 +668,12 @@ def test_whoever_leaves_unsaved_text_is_asked_and_may_stay(visit: Visit, questio
     visitor = Visitor(page)
     put_a_boosted_page_before(page)
     page.get_by_label("Text").fill("typed")
+    where = "[location.pathname, document.title.split(' ')[0]]"
     for way in [way for way in WAYS_OUT[question] for _ in range(2)]:
         leave(page, way)
         assert visitor.is_asked() == question, way
         page.wait_for_timeout(50)
-        assert page.evaluate("[location.pathname, document.title.split(' ')[0]]") == [HOME, "Sample"], way
+        wait_in(page, lambda: page.evaluate(where) == [HOME, "Sample"])
         expect_text(page, "typed")
 
 
