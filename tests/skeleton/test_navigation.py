@@ -122,6 +122,7 @@ def test_back_wins_over_a_link_that_was_followed_before(visit: Visit, hold: Hold
     assert page.url.endswith("/sample/public")
 
 
+@pytest.mark.full
 def test_a_link_wins_over_a_late_back(visit: Visit, hold: Hold) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
@@ -136,6 +137,7 @@ def test_a_link_wins_over_a_late_back(visit: Visit, hold: Hold) -> None:
     assert page.url.endswith("/sample/session")
 
 
+@pytest.mark.full
 def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit) -> None:
     page = visit(LINKS)
     page.evaluate("() => document.addEventListener('htmx:after:swap', () => { sessionStorage.swapped = 'yes' })")
@@ -154,6 +156,7 @@ def reload_slowly(page: Page, path: str, seconds: int) -> None:
     page.evaluate("setTimeout(() => location.reload())")
 
 
+@pytest.mark.full
 def test_pressing_a_link_twice_follows_it_once(visit: Visit, hold: Hold) -> None:
     page = visit()
     hold("/sample/session")
@@ -164,6 +167,7 @@ def test_pressing_a_link_twice_follows_it_once(visit: Visit, hold: Hold) -> None
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
 
 
+@pytest.mark.full
 def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server) -> None:
     page = visit()
     page.evaluate("""() => {
@@ -180,6 +184,7 @@ def test_a_reload_during_a_save_writes_nothing(visit: Visit, server: Server) -> 
     assert page.evaluate("sessionStorage.alert ?? ''") == ""
 
 
+@pytest.mark.full
 def test_an_address_that_is_typed_wins_over_a_link_that_was_followed_before(visit: Visit, hold: Hold) -> None:
     page = visit(LINKS)
     hold("/sample/session")
@@ -192,6 +197,7 @@ def test_an_address_that_is_typed_wins_over_a_link_that_was_followed_before(visi
     assert "/sample/slow" in page.url
 
 
+@pytest.mark.full
 def test_back_to_a_long_page_leads_to_where_one_was(visit: Visit) -> None:
     page = visit("/sample/long")
     page.evaluate("scrollTo(0, 1500)")
@@ -225,6 +231,7 @@ def test_text_typed_while_a_link_is_under_way_is_not_replaced_without_a_question
     assert questions == ["confirm"]
 
 
+@pytest.mark.full
 def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(visit: Visit, hold: Hold) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
@@ -240,6 +247,7 @@ def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(v
     wait_in(page, lambda: page.url.endswith(HOME))
 
 
+@pytest.mark.full
 def test_a_refused_forward_leaves_back_as_it_was(visit: Visit) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
@@ -264,6 +272,7 @@ def test_a_refused_forward_leaves_back_as_it_was(visit: Visit) -> None:
     assert questions == ["confirm"]
 
 
+@pytest.mark.full
 def test_each_field_of_a_page_is_guarded_and_refreshed(visit: Visit) -> None:
     page = visit("/sample/two")
     title = page.get_by_role("textbox", name="Title")
@@ -305,6 +314,7 @@ def test_a_boosted_link_downloads_a_file(visit: Visit) -> None:
     assert not loaded_anew()
 
 
+@pytest.mark.full
 def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit, asked: Asked) -> None:
     page = visit(LINKS)
     with page.expect_download() as download:
@@ -315,6 +325,7 @@ def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit, asked: A
     assert asked().count("POST /sample/export.csv") == 1
 
 
+@pytest.mark.full
 def test_a_boosted_link_to_plain_text_shows_it_as_text(visit: Visit) -> None:
     page = visit(LINKS)
     follow(page, "Plain text")
@@ -322,6 +333,7 @@ def test_a_boosted_link_to_plain_text_shows_it_as_text(visit: Visit) -> None:
     expect(page.locator("pre")).to_have_text("<b>only text</b>")
 
 
+@pytest.mark.full
 def test_a_page_that_names_files_of_its_own_is_loaded_in_full(visit: Visit) -> None:
     page = visit()
     loaded_anew = mark(page)
@@ -368,6 +380,7 @@ def test_an_error_never_replaces_content(visit: Visit) -> None:
         assert page.title().startswith("Links")
 
 
+@pytest.mark.full
 def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
     page = visit(LINKS)
     page.get_by_role("button", name="Submit").click()
@@ -377,6 +390,7 @@ def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
     expect(page.get_by_role("alert")).to_have_count(1)
 
 
+@pytest.mark.full
 def test_an_error_page_of_a_boosted_link_is_a_whole_page(visit: Visit) -> None:
     page = visit(LINKS)
     follow(page, "Nowhere")
@@ -385,6 +399,7 @@ def test_an_error_page_of_a_boosted_link_is_a_whole_page(visit: Visit) -> None:
     assert page.url.endswith("/sample/nope")
 
 
+@pytest.mark.full
 def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> None:
     page = visit(LINKS)
     page.get_by_label("Bare").fill("typed\ntext")
@@ -394,6 +409,7 @@ def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> Non
     assert page.url.endswith(LINKS), "a reload must not lead to an address that takes no GET"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("label", ["Bare", "No place"])
 def test_a_form_without_any_attribute_says_that_the_server_cannot_be_reached(visit: Visit, label: str) -> None:
     page = visit(LINKS)
@@ -451,6 +467,7 @@ def test_a_browser_that_refuses_cookies_is_told_so(page_without_cookies: Page) -
     wait_in(page, lambda: questions == ["confirm"])
 
 
+@pytest.mark.full
 def test_a_session_that_ended_elsewhere_is_not_mistaken_for_refused_cookies(visit: Visit) -> None:
     page = visit()
     saved(page, "kept")

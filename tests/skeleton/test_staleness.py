@@ -117,6 +117,7 @@ def test_a_link_that_is_pressed_before_and_during_a_destroy_shows_nothing_old(
     expect_text(page, "old" if control else "initial text")
 
 
+@pytest.mark.full
 def test_a_link_that_is_pressed_only_during_a_destroy_is_fresh_even_without_the_switch(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
@@ -140,6 +141,7 @@ def take_out_the_switch(page: Page) -> None:
     page.evaluate("() => { document.body.removeAttribute('hx-preload:inherited'); htmx.process(document.body, true) }")
 
 
+@pytest.mark.full
 def test_a_public_page_is_fetched_when_the_pointer_is_on_its_link(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
@@ -193,6 +195,7 @@ def test_a_page_from_the_back_forward_cache_is_loaded_anew(
     assert page.evaluate("sessionStorage.persisted") == "yes"
 
 
+@pytest.mark.full
 def test_a_page_from_the_back_forward_cache_is_hidden_until_it_is_loaded_anew(visit: Visit, alter: Alter) -> None:
     note = "if (event.persisted) sessionStorage.hidden = document.documentElement.hidden"
     seen = f"addEventListener('pageshow', (event) => {{ {note} }})"
@@ -219,6 +222,7 @@ def test_back_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: 
     expect_text(page, "old" if control else "new")
 
 
+@pytest.mark.full
 @PAIR
 def test_reload_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
     if control:
@@ -229,6 +233,7 @@ def test_reload_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control
     expect_text(page, "old" if control else "new")
 
 
+@pytest.mark.full
 def test_back_and_forward_between_boosted_pages_ask_the_server(visit: Visit) -> None:
     """Without a control: htmx keeps pages only with an extension that the project does not have."""
     page = visit()
@@ -252,6 +257,7 @@ WITHOUT_CSP = {"content-security-policy": None}
 KINDS = pytest.mark.parametrize("kind", ["prefetch", "prerender"])
 
 
+@pytest.mark.full
 @PAIR
 @KINDS
 def test_speculation_rules_that_somebody_put_into_the_page_are_not_obeyed(
@@ -275,6 +281,7 @@ def test_speculation_rules_that_somebody_put_into_the_page_are_not_obeyed(
         complaints.clear()
 
 
+@pytest.mark.full
 @PAIR
 @KINDS
 def test_speculation_rules_that_somebody_put_into_a_header_get_nothing(
@@ -297,6 +304,7 @@ def test_speculation_rules_that_somebody_put_into_a_header_get_nothing(
     complaints.clear()  # of the 503
 
 
+@pytest.mark.full
 @PAIR
 def test_a_prefetch_link_that_somebody_put_into_the_page_gets_nothing(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], control: bool
@@ -321,6 +329,7 @@ def test_a_prefetch_link_that_somebody_put_into_the_page_gets_nothing(
 # Caches
 
 
+@pytest.mark.full
 @PAIR
 def test_the_browsers_cache_keeps_no_page(visit: Visit, alter: Alter, control: bool) -> None:
     page = visit()
@@ -436,6 +445,7 @@ def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
         expect(page).to_have_url(re.compile("/sample/session$"))
 
 
+@pytest.mark.full
 def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
     visit: Visit, alter: Alter, answered: Callable[[], list[str]]
 ) -> None:
@@ -473,6 +483,7 @@ def test_a_page_that_becomes_visible_again_asks_once(
     assert asked() == ["GET /sample/saved"]
 
 
+@pytest.mark.full
 def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -533,6 +544,7 @@ def test_a_save_is_a_choice_too(visit: Visit) -> None:
     expect_text(page, "typed")
 
 
+@pytest.mark.full
 def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -677,6 +689,7 @@ def test_whoever_leaves_unsaved_text_is_asked_and_may_stay(visit: Visit, questio
         expect_text(page, "typed")
 
 
+@pytest.mark.full
 @ASKED_BY
 def test_whoever_leaves_unsaved_text_is_asked_once_and_may_leave(visit: Visit, question: str) -> None:
     page = visit()
@@ -729,6 +742,7 @@ def put_a_boosted_page_before(page: Page) -> None:
     expect(page.get_by_label("Text")).to_be_visible()
 
 
+@pytest.mark.full
 def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
     page = visit()
     visitor = Visitor(page)
