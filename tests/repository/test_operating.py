@@ -19,7 +19,9 @@ import httpx
 import pytest
 
 from app.settings import PROJECT
+from tests.postgres_server import PostgresServer
 from tests.quote.server import UPDATE, QuoteServer
+from tests.redis_servers import RedisServer
 from tests.support import BROWSER, TEXT, free_port, require, shown_text, token_of, wait_until
 
 StartServer = Callable[..., QuoteServer]
@@ -292,3 +294,22 @@ def test_the_command_that_shrinks_the_file_does_so_while_the_app_runs(start_serv
     assert visitor.put(UPDATE, content="saved", headers=TEXT).status_code == 200
     assert shown_text(visitor.get("/").text) == "saved"
     assert "The session store fails" not in server.log
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
+def test_the_address_that_a_platform_gives_becomes_the_store(
+    variable: str, postgres_server: PostgresServer, redis_server: RedisServer
+) -> None:
+    postgres_server.empty()
+    redis_server.answers("FLUSHALL")
+    url = (
+        postgres_server.url.replace("postgresql://", "postgres://") if variable == "DATABASE_URL" else redis_server.url
+    )
+    assignment = f'SESSION_STORE="${variable}"'
+    assert f"`{assignment}`" in DEPLOYING
+    command = [require("sh"), "-c", f"{assignment} {Path(sys.executable).parent}/litestar sessions count"]
+    environment = {**os.environ, variable: url}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "0\n", done.stderr
+    if variable == "DATABASE_URL":
+        assert postgres_server.sql("SELECT count(*) FROM sessions") == "0", "the table is there, so it was this store"
