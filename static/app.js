@@ -141,7 +141,7 @@ document.addEventListener("htmx:before:swap", (event) => {
   }
   if (task) task.target = document.body; // an error page, too, is a page
   if (status >= 400 && ctx.request.method !== "GET") ctx.push = "false"; // reload would send a GET there
-  scrolledTo[position] = lastScroll;
+  scrolledTo[position] = isHistory(ctx) ? lastScroll : scrollY;
   if (isHistory(ctx)) position = history.state?.at ?? position;
 });
 

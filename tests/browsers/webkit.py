@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from selenium.webdriver.webkitgtk.webdriver import WebDriver
 
 T = TypeVar("T")
-POLL = 0.02  # seconds between two looks at a page
+MAX_HISTORY = 60  # entries; WebKit keeps 100 for each window, and then drops the oldest
+POLL = 0.05  # seconds between two looks at a page
 
 # The elements that a chain of steps leads to, as in `page.get_by_role("form").get_by_label("Text")`.
 FIND = r"""
@@ -112,12 +113,21 @@ class Browser(Partial):
             self.driver: WebDriver = webdriver.WebKitGTK(options=options, service=service)
         self.first_window = self.driver.current_window_handle
         self.window = self.first_window
+        self.used_windows: list[str] = []  # a new one is a new process, and half a second of CPU
 
     def show(self, window: str) -> None:
         """Send the commands that follow to this window."""
         if window != self.window:
             self.driver.switch_to.window(window)
             self.window = window
+
+    def open_window(self) -> str:
+        if self.used_windows:
+            return self.used_windows.pop()
+        self.show(self.first_window)
+        self.driver.switch_to.new_window("window")
+        self.window = self.driver.current_window_handle
+        return self.window
 
     def new_context(self, *, base_url: str) -> "BrowserContext":
         return BrowserContext(self, base_url)
@@ -137,11 +147,7 @@ class BrowserContext(Partial):
         """Do nothing: the driver tells neither what stands in the console nor which errors a page has."""
 
     def new_page(self) -> "Page":
-        driver = self.browser.driver
-        self.browser.show(self.browser.first_window)
-        driver.switch_to.new_window("window")
-        self.browser.window = driver.current_window_handle
-        self.pages.append(Page(self, self.browser.window))
+        self.pages.append(Page(self, self.browser.open_window()))
         return self.pages[-1]
 
     def cookies(self) -> list[dict[str, Any]]:
@@ -154,7 +160,12 @@ class BrowserContext(Partial):
         if not page.url.startswith(self.base_url):
             page.goto("/health")
         page.run(lambda driver: driver.delete_all_cookies())
-        for page in self.pages:
+        page.evaluate("sessionStorage.clear()")
+        for other in self.pages[1:]:
+            other.close()
+        if page.evaluate("history.length") < MAX_HISTORY:
+            self.browser.used_windows.append(page.window)
+        else:
             page.close()
 
 

@@ -201,15 +201,13 @@ def test_an_address_that_is_typed_wins_over_a_link_that_was_followed_before(visi
 def test_back_to_a_long_page_leads_to_where_one_was(visit: Visit) -> None:
     page = visit("/sample/long")
     page.evaluate("scrollTo(0, 1500)")
-    page.wait_for_timeout(200)
     page.evaluate("document.querySelector('nav a').click()")
     expect(page.get_by_role("heading", name="Public page")).to_be_visible()
     wait_in(page, lambda: page.evaluate("scrollY") == 0)
     for _ in range(2):
         page.evaluate("history.back()")
         expect(page.get_by_role("heading", name="A long page")).to_be_visible()
-        page.wait_for_timeout(300)
-        assert page.evaluate("scrollY") == 1500
+        wait_in(page, lambda: page.evaluate("scrollY") == 1500)
         page.evaluate("history.forward()")
         expect(page.get_by_role("heading", name="Public page")).to_be_visible()
 
