@@ -55,11 +55,10 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   setTimeout(() => {
     const element = ctx?.sourceElement;
     if (!element?.isConnected || leaving || (isNavigation(ctx) && ctx !== pageRequest)) return;
-    if (ctx.sourceEvent?.type === "shown-again") return; // nobody has asked for anything
     if (isHistory(ctx)) return leaveFor(ctx, () => location.reload());
     // Follow the link as if it were not boosted, and the browser says what is the matter.
     if (isNavigation(ctx) && element.matches("a")) return leaveFor(ctx, () => location.assign(element.href));
-    if (ctx.sourceEvent && !ctx.sourceEvent.isTrusted) return; // a region that asked by itself stays as it is
+    if (ctx.sourceEvent && !ctx.sourceEvent.isTrusted) return; // no visitor has asked for anything
     const place = errorPlace(element);
     const timeout = ctx.request.signal.reason === "timeout";
     const kept = element.querySelector("[data-unsaved-guard]") ? " What you entered is still here." : "";

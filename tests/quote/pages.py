@@ -12,7 +12,7 @@ from tests.support import Server
 
 QUOTE = "We know what we are,\nbut know not what we may be."
 
-FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
+FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "quote-error-dark-phone"]
 ENVIRONMENT = {"DESTROY_DELAY": "1"}
 STATES: dict[str, State] = {}
 
