@@ -22,6 +22,7 @@ from app.quote import create_router  # the demo
 from app.sessions import BadStoreURL
 from app.settings import DEFAULT_STORE, PROJECT, BadSetting, Settings
 from app.static_files import create_static_router
+from app.times import when
 
 STATIC = PROJECT / "static"
 TEMPLATES = PROJECT / "templates"
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> Litestar:
         engine.engine.undefined = StrictUndefined
         engine.engine.auto_reload = os.environ.get("LITESTAR_DEBUG") == "1"  # it looks at each file in each request
         engine.engine.globals["static"] = static_path
+        engine.engine.filters["when"] = when
 
     app = Litestar(
         route_handlers=[

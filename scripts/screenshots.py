@@ -8,6 +8,7 @@ Needs Chromium. The letters are those of the machine: on Debian, fonts-urw-base3
 visitors see.
 """
 
+import itertools
 import sys
 import tempfile
 from importlib import import_module
@@ -26,28 +27,28 @@ if len(sys.argv) < 2:
 states = import_module(sys.argv[1])
 folder = Path(sys.argv[2]) if len(sys.argv) > 2 else PROJECT / "docs/screenshots"
 word = "".join(sys.argv[3:])
-everything = {
-    f"{state}-{look}-{size}": (state, look, size) for state in states.STATES for look in LOOKS for size in SIZES
-}
-wanted = [name for name in everything if word in name] if len(sys.argv) > 2 else states.FOR_THE_README
+everything = [f"{state}-{look}-{size}" for state in states.STATES for look in LOOKS for size in SIZES]
+wanted = {name for name in everything if word in name} if len(sys.argv) > 2 else set(states.FOR_THE_README)
 
 folder.mkdir(parents=True, exist_ok=True)
 with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
     server = Server(Path(place), app=getattr(states, "APP", "app.main:app"), environment=states.ENVIRONMENT).start()
     browser = playwright.chromium.launch(executable_path=require("chromium"), args=CHROMIUM_OPTIONS)
-    for name in wanted:
-        state, look, size = everything[name]
-        width, height, scale = SIZES[size]
+    for state, (size, (width, height, scale)) in itertools.product(states.STATES, SIZES.items()):
+        looks = [look for look in LOOKS if f"{state}-{look}-{size}" in wanted]
+        if not looks:
+            continue
         page = browser.new_page(
-            base_url=server.url,
-            viewport={"width": width, "height": height},
-            device_scale_factor=scale,
-            color_scheme="dark" if look == "dark" else "light",
-            forced_colors="active" if look == "forced" else "none",
+            base_url=server.url, viewport={"width": width, "height": height}, device_scale_factor=scale
         )
         for _ in states.STATES[state](page, server):
-            page.wait_for_timeout(400)  # for what appears or turns
-            page.screenshot(path=folder / f"{name}.png")
+            page.wait_for_timeout(300)  # for what appears or turns
+            for look in looks:
+                page.emulate_media(
+                    color_scheme="dark" if look == "dark" else "light",
+                    forced_colors="active" if look == "forced" else "none",
+                )
+                page.screenshot(path=folder / f"{state}-{look}-{size}.png")
         page.close()
     browser.close()
     server.close()

@@ -1,7 +1,6 @@
 // What htmx leaves to the page: say what went wrong, keep the focus, let the visitor's last navigation win, lose no
 // typed text, show nothing stale. Pages ask for the last two by attributes of a text field:
-//
-//   data-unsaved-guard         whoever leaves with unsaved text is asked first
+//   data-unsaved-guard         visitors who leave with unsaved text are asked first
 //   data-fresh="/address"      a tab that is shown again asks this address for the saved text
 //   data-fresh-name="note"     what people call that text; "text" if left out
 
@@ -44,9 +43,9 @@ document.addEventListener("htmx:config:request", ({ target, detail: { ctx } }) =
 // An error goes to an error place, even if the page has none, and even if htmx was to select a part of a whole page.
 const redirectError = (ctx, task) => {
   task.target ??= errorPlace(ctx.sourceElement);
-  const texts = task.fragment.querySelectorAll("main .error > p");
+  const texts = [...task.fragment.querySelectorAll("main [role=alert] > *")];
   if (!texts.length) return;
-  task.fragment.replaceChildren(...texts);
+  task.fragment.replaceChildren(...texts.map(({ textContent }) => make("p", { textContent })));
   ctx.title = null;
 };
 
@@ -56,13 +55,14 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   setTimeout(() => {
     const element = ctx?.sourceElement;
     if (!element?.isConnected || leaving || (isNavigation(ctx) && ctx !== pageRequest)) return;
-    if (ctx.sourceEvent?.type === "shown-again") return; // nobody has asked for anything
     if (isHistory(ctx)) return leaveFor(ctx, () => location.reload());
     // Follow the link as if it were not boosted, and the browser says what is the matter.
     if (isNavigation(ctx) && element.matches("a")) return leaveFor(ctx, () => location.assign(element.href));
+    if (ctx.sourceEvent && !ctx.sourceEvent.isTrusted) return; // no visitor has asked for anything
     const place = errorPlace(element);
     const timeout = ctx.request.signal.reason === "timeout";
-    place.textContent = timeout ? (place.dataset.timeout ?? TIMEOUT) : (place.dataset.unreachable ?? UNREACHABLE);
+    const kept = element.querySelector("[data-unsaved-guard]") ? " What you entered is still here." : "";
+    place.textContent = timeout ? (place.dataset.timeout ?? TIMEOUT + kept) : (place.dataset.unreachable ?? UNREACHABLE + kept);
   }, 100);
 });
 
@@ -89,7 +89,10 @@ document.addEventListener("htmx:before:swap", () => {
 });
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   if (document.activeElement !== document.body) return;
-  if (hadFocus || isNavigation(ctx)) document.querySelector("main")?.focus();
+  const main = document.querySelector("main");
+  if (!main || !(hadFocus || isNavigation(ctx))) return;
+  main.ariaLabel = (ctx.title || document.title).split(" · ")[0];
+  main.focus();
 });
 
 // Navigation: the last one wins
@@ -250,6 +253,17 @@ window.addEventListener("beforeunload", (event) => {
   }, 1000);
 });
 
+// The line beside the button says so as long as the text is not what was saved.
+const sayUnsaved = (field) => {
+  const result = field.form?.querySelector(".result");
+  const shown = result?.querySelector(".unsaved") !== null;
+  if (!result || shown === isUnsaved(field)) return;
+  result.replaceChildren(shown ? "" : make("span", { className: "unsaved" }, "Not saved"));
+};
+document.addEventListener("input", ({ target }) => {
+  if ("unsavedGuard" in target.dataset) sayUnsaved(target);
+});
+
 const noteSaved = (field, text) => {
   field.defaultValue = text;
   delete field.dataset.unsaved;
@@ -307,6 +321,7 @@ const letVisitorChoose = (field, saved) => {
   const choose = (value) => {
     noteSaved(field, saved);
     field.value = value;
+    sayUnsaved(field);
     field.focus();
   };
   field.notice?.remove();
@@ -318,7 +333,8 @@ const letVisitorChoose = (field, saved) => {
     make("button", { type: "button", onclick: () => choose(field.value) }, "Keep mine"),
     make("button", { type: "button", onclick: () => choose(saved) }, "Show the server’s"),
   );
-  (field.form ?? field.parentElement).append(field.notice);
+  (field.labels[0] ?? field).before(field.notice);
+  field.notice.scrollIntoView({ block: "nearest" });
 };
 
 let away = document.hidden;

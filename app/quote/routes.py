@@ -4,16 +4,16 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from litestar import HttpMethod, MediaType, Request, Response, Router, post, put, route
 from litestar.di import NamedDependency, Provide
+from litestar.params import FromQuery
 from litestar.response import Redirect, Stream, Template
 
 from app.errors import wants_fragment, wants_page
 from app.forms import PLAIN_TEXT, Field, read_form, read_text
-from app.sessions import Key, Session, SessionManager
+from app.sessions import Key, Session
 
 from .settings import read_destroy_delay
 
@@ -46,7 +46,8 @@ async def update_quote(request: Request[Any, Any, Any], session: NamedDependency
         session[QUOTE] = await read_text(request, QUOTE_FIELD)
         return Response(session[QUOTE], media_type=MediaType.TEXT)
     (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
-    return Response("Saved", media_type=MediaType.HTML)  # htmx puts it beside the button
+    await session.save()  # otherwise it would be saved with the response, and the card would not know it yet
+    return Template("quote/saved.html")
 
 
 @post("/session/quote/update")
@@ -57,21 +58,9 @@ async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency
 
 
 @route("/manage", http_method=PAGE)
-async def manage_page(
-    session: NamedDependency[Session], sessions: NamedDependency[SessionManager], destroy_delay: NamedDependency[float]
-) -> Template:
-    """Show the session to its owner: everything about it except the token."""
-    return Template(
-        "quote/manage.html",
-        context={
-            "exists": session.id is not None,
-            "id": session.id,
-            "created_at": _utc(session.created_at),
-            "expires_at": _utc(session.expires_at),
-            "store": type(sessions.store).__name__.removesuffix("Store"),
-            "destroy_delay": destroy_delay,
-        },
-    )
+async def manage_page(destroy_delay: NamedDependency[float], ended: FromQuery[bool] = False) -> Template:
+    """Show the session to its owner: everything about it except the token. `ended`: a session was shown before."""
+    return Template("quote/manage.html", context={"ended": ended, "destroy_delay": destroy_delay})
 
 
 @post("/session/destroy", status_code=200)
@@ -115,7 +104,3 @@ def create_router(environment: Mapping[str, str] = os.environ) -> Router:
 async def slowly(text: str, seconds: float) -> AsyncIterator[str]:
     await asyncio.sleep(seconds)
     yield text
-
-
-def _utc(instant: float | None) -> datetime | None:
-    return None if instant is None else datetime.fromtimestamp(instant, UTC)

@@ -12,15 +12,15 @@ from tests.support import Server
 
 QUOTE = "We know what we are,\nbut know not what we may be."
 
-FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "manage-light-phone", "quote-error-dark-phone"]
-ENVIRONMENT = {"DESTROY_DELAY": "3"}
+FOR_THE_README = ["quote-light-desktop", "quote-dark-desktop", "quote-error-dark-phone"]
+ENVIRONMENT = {"DESTROY_DELAY": "1"}
 STATES: dict[str, State] = {}
 
 
 def state(function: State) -> State:
     """Register a function that brings a page into a state and yields, as long as the page is in it.
 
-    The server needs a DESTROY_DELAY of some seconds, which it has by default, and keeps its sessions in SQLite.
+    The server needs a DESTROY_DELAY of a second or more, which it has by default, and keeps its sessions in SQLite.
     """
     STATES[function.__name__.replace("_", "-")] = function
     return function
@@ -63,6 +63,31 @@ def quote_focus(page: Page, _: Server) -> Iterator[None]:
 def quote_long(page: Page, _: Server) -> Iterator[None]:
     saved(page, f"{QUOTE}\n\n" * 20)
     page.reload()
+    yield
+
+
+@state
+def quote_unsaved(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    page.get_by_label("Text").fill(f"{QUOTE}\n\nOphelia")
+    expect_status(page, "Not saved")
+    yield
+
+
+@state
+def quote_refused(page: Page, _: Server) -> Iterator[None]:
+    saved(page)
+    save(page, "To be, or not to be? " * 4000)
+    expect(page.get_by_role("alert")).to_contain_text("too long")
+    yield
+
+
+@state
+def quote_without_cookies(page: Page, _: Server) -> Iterator[None]:
+    page.add_init_script("Object.defineProperty(document, 'cookie', { get: () => '', set: () => {} })")
+    page.goto("/")
+    save(page, QUOTE)
+    expect(page.get_by_role("alert")).to_contain_text("refuses cookies")
     yield
 
 
@@ -119,9 +144,13 @@ def quote_changed(page: Page, _: Server) -> Iterator[None]:
     yield
 
 
-def change_elsewhere(page: Page) -> None:
-    text = {"Content-Type": "text/plain; charset=utf-8"}
-    page.context.request.put("/session/quote/update", data="The rest is silence.", headers=text)
+def change_elsewhere(page: Page, text: str = "The rest is silence.") -> None:
+    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    page.context.request.put("/session/quote/update", data=text, headers=headers)
+    show_again(page)
+
+
+def show_again(page: Page) -> None:
     page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
 
 
@@ -138,6 +167,7 @@ def manage_destroying(page: Page, _: Server) -> Iterator[None]:
     page.goto("/manage")
     page.get_by_role("button", name="Destroy").click()
     expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
+    expect(page.get_by_text("It has ended.")).to_be_visible()  # at once; only the answer is slow
     yield
 
 
@@ -153,6 +183,17 @@ def manage_done(page: Page, _: Server) -> Iterator[None]:
 @state
 def manage_without_session(page: Page, _: Server) -> Iterator[None]:
     page.goto("/manage")
+    yield
+
+
+@state
+def manage_ended(page: Page, _: Server) -> Iterator[None]:
+    """The session was ended elsewhere, which the tab learns when it is shown again."""
+    saved(page)
+    page.goto("/manage")
+    page.context.request.post("/session/destroy")
+    show_again(page)
+    expect(page.get_by_text("It has ended.")).to_be_visible()
     yield
 
 

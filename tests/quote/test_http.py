@@ -5,6 +5,9 @@ import re
 import httpx
 import pytest
 
+from app.main import create_app
+from app.sessions.records import digest
+from app.settings import Settings
 from tests.quote.server import UPDATE, QuoteServer
 from tests.support import BROWSER, HTMX, TEXT, shown_text
 
@@ -23,7 +26,7 @@ def test_the_quote_page_shows_the_default_text(client: httpx.Client) -> None:
     assert shown_text(response.text) == "initial quote"
     assert 'name="quote"' in response.text
     assert ">Save</button>" in response.text
-    assert '<a href="/manage">Manage Session</a>' in response.text
+    assert '<a href="/manage">Manage session</a>' in response.text
 
 
 def test_put_of_text_stores_it_and_answers_with_what_was_stored(client: httpx.Client) -> None:
@@ -34,11 +37,12 @@ def test_put_of_text_stores_it_and_answers_with_what_was_stored(client: httpx.Cl
     assert shown_text(client.get("/").text) == "Né un\njour"
 
 
-def test_put_of_a_form_answers_with_a_fragment(client: httpx.Client) -> None:
+def test_put_of_a_form_answers_with_a_word_and_the_card(client: httpx.Client) -> None:
     response = client.put(UPDATE, data={"quote": "from htmx"}, headers=HTMX)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert response.text == "Saved"
+    assert response.text.startswith('Saved<hx-partial hx-target="#session"')
+    assert card(response.text) == card(client.get("/").text)
     assert shown_text(client.get("/").text) == "from htmx"
 
 
@@ -56,23 +60,64 @@ def test_a_quote_of_65536_bytes_passes_and_one_more_byte_is_refused(client: http
     assert "65,536" in refused.text
 
 
-def test_the_manage_page_of_a_visitor_without_a_session_offers_no_destroy(client: httpx.Client) -> None:
-    response = client.get("/manage")
-    assert response.status_code == 200
-    assert '<a href="/">&lt; Back</a>' in response.text
-    assert "You have no session." in response.text
-    assert "Destroy" not in response.text.replace("Destroying session…", "")
+def card(page: str) -> str:
+    """Return the session card of a page."""
+    (found,) = re.findall(r'<section id="session".*?</section>', page, re.DOTALL)
+    return str(found)
 
 
-def test_the_manage_page_shows_the_session_to_its_owner(server: QuoteServer) -> None:
+def test_without_a_session_the_card_says_so_and_no_page_offers_destroy(client: httpx.Client) -> None:
+    pages = [client.get(path).text for path in ("/", "/manage")]
+    for page in pages:
+        assert "No session yet.</strong> Nothing is stored, and no cookie is set, until you save." in card(page)
+        assert ">Destroy<" not in page
+    assert card(pages[0]) == card(pages[1])
+    assert '<a href="/">Back</a>' in pages[1]
+
+
+def test_the_card_is_the_same_on_both_pages_and_shows_no_secret(server: QuoteServer) -> None:
     client = server.visitor("x")
-    page = client.get("/manage").text
-    assert ">Destroy</button>" in page
-    assert re.search(r"<code title=[^>]+>[0-9a-f]{12}…</code>", page)
-    assert re.search(r"Created</dt>\s*<dd><time datetime=", page)
-    assert re.search(r"Expires</dt>\s*<dd><time datetime=", page)
-    assert "<dd>SQLite</dd>" in page
-    assert client.cookies["session"] not in page
+    quote_page, manage_page = client.get("/").text, client.get("/manage").text
+    shown = card(quote_page)
+    assert shown == card(manage_page)
+    token = client.cookies["session"]
+    assert f">{digest(token)}</code>" in shown
+    assert re.search(r'Began</dt><dd><time datetime="[-+:T\d]+" title="[^"]+ UTC">just now</time>', shown)
+    assert re.search(r'Ends</dt><dd><time datetime="[-+:T\d]+" title="[^"]+ UTC">in 7 days</time>', shown)
+    assert "Stored in</dt><dd>SQLite</dd>" in shown
+    assert token not in quote_page + manage_page
+    assert ">Destroy</button>" in manage_page
+    assert ">Destroy<" not in quote_page
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_the_card_names_the_cookie_and_its_flags_as_they_are_set(scheme: str) -> None:
+    app = create_app(Settings(session_store="memory://", session_name="shop"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"{scheme}://test") as client:  # type: ignore[arg-type]
+        response = await client.put(UPDATE, data={"quote": "x"})
+    pair, *attributes = response.headers["set-cookie"].split("; ")
+    name, _, value = pair.partition("=")
+    flags = [each for each in attributes if not each.startswith("Max-Age=")]
+    (shown,) = re.findall(r"<code>(\S+)</code>, (.*?)</dd>", card(response.text), re.DOTALL)
+    assert shown[0] == name
+    assert {flag.lower() for flag in shown[1].split(", ")} == {flag.lower() for flag in flags}
+    assert value not in response.text
+
+
+def test_the_card_of_a_visitor_who_was_shown_a_session_says_that_it_has_ended(server: QuoteServer) -> None:
+    client = server.visitor("x")
+    (address,) = re.findall(r'hx-get="([^"]+)"', card(client.get("/").text))
+    assert "No session yet." not in card(client.get(address).text)
+    client.post("/session/destroy")
+    assert "It has ended." in card(client.get(address).text)
+    assert "No session yet." in card(client.get("/manage").text)
+
+
+@pytest.mark.parametrize(("path", "name"), [("/", "Quote"), ("/manage", "Session"), ("/about", "About")])
+def test_the_navigation_marks_the_page_that_is_shown(client: httpx.Client, path: str, name: str) -> None:
+    page = client.get(path).text
+    assert re.findall(r'<a [^>]*aria-current="page">([^<]+)</a>', page) == [name]
+    assert re.findall(r'<header>\s*<a href="/">(?:<img[^>]*>)?([^<]+)</a>', page) == ["Litestar server sessions"]
 
 
 def test_destroy_ends_the_session(server: QuoteServer) -> None:

@@ -205,7 +205,7 @@ def test_another_demo_in_its_place(browser: Browser, tmp_path: Path) -> None:
         page.context.request.put("/session/saying/update", data="changed elsewhere", headers=headers)
         page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
         expect(text).to_have_value("changed elsewhere")
-        page.get_by_role("link", name="Manage Session").click()
+        page.get_by_role("link", name="Manage session").click()
         page.get_by_role("button", name="Destroy").click()
         page.get_by_role("link", name="Back").click()
         expect(text).to_have_value("initial saying")

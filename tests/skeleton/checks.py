@@ -59,4 +59,4 @@ def assert_light(visitor: BrowserContext, path: str, requests: int) -> None:
     again = visitor.new_page()
     second = Load(again)
     again.goto(path, wait_until="networkidle")
-    assert [fetched for fetched, _ in second.fetched] == [path]
+    assert {fetched for fetched, _ in second.fetched} <= {path}

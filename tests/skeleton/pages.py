@@ -31,7 +31,7 @@ def error_with_form(page: Page, _: Server) -> Iterator[None]:
 def error_page(status: int) -> State:
     def show(page: Page, _: Server) -> Iterator[None]:
         page.goto(f"/errors/{status}")
-        expect(page.get_by_role("heading")).to_contain_text(str(status))
+        expect(page.get_by_text(f"{status} ")).to_be_visible()
         yield
 
     return show

@@ -392,7 +392,7 @@ def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
 def test_an_error_page_of_a_boosted_link_is_a_whole_page(visit: Visit) -> None:
     page = visit(LINKS)
     follow(page, "Nowhere")
-    expect(page.get_by_role("heading", name="404 Not Found")).to_be_visible()
+    expect(page.get_by_role("heading", name="There is no page at this address.")).to_be_visible()
     expect(page.get_by_role("heading", name="Links")).to_have_count(0)
     assert page.url.endswith("/sample/nope")
 
@@ -402,7 +402,7 @@ def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> Non
     page = visit(LINKS)
     page.get_by_label("Bare").fill("typed\ntext")
     page.get_by_role("button", name="Send", exact=True).click()
-    expect(page.get_by_role("heading", name="409 Conflict")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your session ended in the meantime")).to_be_visible()
     expect_text(page, "typed\ntext")
     assert page.url.endswith(LINKS), "a reload must not lead to an address that takes no GET"
 
