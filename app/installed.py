@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 
-missing = [name for name in ("click", "jinja2", "litestar", "msgspec", "rich") if find_spec(name) is None]
+missing = [name for name in ("click", "jinja2", "litestar", "markupsafe", "msgspec", "rich") if find_spec(name) is None]
 if missing:
     sys.stderr.write(
         f"Cannot start: {sys.executable} lacks {', '.join(missing)}. "

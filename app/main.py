@@ -17,6 +17,7 @@ from litestar.template import TemplateConfig
 from app import hooks
 from app.error_pages import error_pages
 from app.errors import error_response
+from app.forms import error_place, status_place
 from app.health import health
 from app.quote import create_router  # the demo
 from app.sessions import BadStoreURL
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> Litestar:
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
         engine.engine.auto_reload = os.environ.get("LITESTAR_DEBUG") == "1"  # it looks at each file in each request
-        engine.engine.globals["static"] = static_path
+        engine.engine.globals |= {"static": static_path, "status_place": status_place, "error_place": error_place}
         engine.engine.filters["when"] = when
 
     app = Litestar(

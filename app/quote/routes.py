@@ -45,8 +45,11 @@ async def update_quote(request: Request[Any, Any, Any], session: NamedDependency
     if request.content_type[0] == PLAIN_TEXT:
         session[QUOTE] = await read_text(request, QUOTE_FIELD)
         return Response(session[QUOTE], media_type=MediaType.TEXT)
+    is_first = QUOTE not in session
     (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
-    await session.save()  # otherwise it would be saved with the response, and the card would not know it yet
+    if not is_first:  # the card still shows the same
+        return Response("Saved", media_type=MediaType.HTML)  # htmx puts it beside the button
+    await session.save()  # not with the response, because the card shows the session that begins
     return Template("quote/saved.html")
 
 
