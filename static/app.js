@@ -1,8 +1,8 @@
 // What htmx leaves to the page: say what went wrong, keep the focus, let the visitor's last navigation win, lose no
 // typed text, show nothing stale. Pages ask for the last two by attributes of a text field:
-//   data-unsaved-guard         visitors who leave with unsaved text are asked first
-//   data-fresh="/address"      a tab that is shown again asks this address for the saved text
-//   data-fresh-name="note"     what people call that text; "text" if left out
+//   data-unsaved-guard      visitors who leave with unsaved text are asked first
+//   data-fresh="/address"   a tab that is shown again asks this address for the saved text
+//   data-fresh-name="note"  what people call that text
 
 const make = (tag, properties, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
@@ -253,7 +253,6 @@ window.addEventListener("beforeunload", (event) => {
   }, 1000);
 });
 
-// The line beside the button says so as long as the text is not what was saved.
 const sayUnsaved = (field) => {
   const result = field.form?.querySelector(".result");
   const shown = result?.querySelector(".unsaved") !== null;

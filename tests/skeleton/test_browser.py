@@ -120,7 +120,7 @@ def test_the_focus_moves_on_if_its_element_is_replaced(visit: Visit) -> None:
 def test_everything_works_by_keyboard(visit: Visit) -> None:
     page = visit()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("banner").get_by_role("link")).to_be_focused()
+    expect(page.locator("header a")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Text")).to_be_focused()
     page.keyboard.press("Control+A")
