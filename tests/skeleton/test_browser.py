@@ -134,6 +134,7 @@ def test_everything_works_by_keyboard(visit: Visit) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page).to_have_url("/sample/session")
+    expect(page.get_by_role("main", name="Session")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Back")).to_be_focused()
     page.keyboard.press("Tab")
