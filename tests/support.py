@@ -67,6 +67,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PROJECT / "tests/deployed"), os.environ.get("PYTHONPATH")])
 )
 
+# pytest's own processes inherit it, and the tests of FastAPI need pydantic.
+if sys.modules.get("pydantic", sys) is None:
+    del sys.modules["pydantic"]
+
 # mypy checks the packages that the project uses only once, and not again in each copy of the project.
 os.environ.setdefault("MYPY_CACHE_DIR", str(PROJECT / ".mypy_cache"))
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Locator, Page, Playwright
 from playwright.sync_api import expect as expect_in_playwright
 
@@ -11,6 +12,10 @@ from tests.browsers import webkit
 from tests.support import CHROMIUM_OPTIONS, require
 
 ENGINES = ("chromium", "firefox", "webkit")
+# For tests of what is the same in each engine. ALL_ENGINES=1 in the environment runs these in all of them, too.
+IN_CHROMIUM = pytest.mark.parametrize(
+    "browser_engine", ENGINES if os.environ.get("ALL_ENGINES") else ["chromium"], indirect=True
+)
 
 
 def expect(actual: Any) -> Any:

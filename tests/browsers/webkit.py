@@ -33,8 +33,8 @@ POLL = 0.05  # seconds between two looks at a page
 # The elements that a chain of steps leads to, as in `page.get_by_role("form").get_by_label("Text")`.
 FIND = r"""
 const IMPLICIT = {
-    blockquote: "blockquote", button: "button", form: "form", heading: "h1, h2, h3, h4, h5, h6", link: "a[href]",
-    main: "main", region: "section", textbox: "textarea, input:not([type])",
+    banner: "header", blockquote: "blockquote", button: "button", form: "form", heading: "h1, h2, h3, h4, h5, h6",
+    link: "a[href]", main: "main", region: "section", textbox: "textarea, input:not([type])",
 };
 const squeeze = (text) => text.replace(/\s+/g, " ").trim();
 const holds = (text, wanted, exact) =>

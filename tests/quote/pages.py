@@ -151,7 +151,7 @@ def change_elsewhere(page: Page, text: str = "The rest is silence.") -> None:
 
 
 def show_again(page: Page) -> None:
-    page.evaluate("['blur', 'focus'].forEach((type) => window.dispatchEvent(new Event(type)))")
+    page.evaluate("() => ['blur', 'focus'].forEach((type) => window.dispatchEvent(new Event(type)))")
 
 
 @state

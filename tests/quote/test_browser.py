@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 from app.sessions.records import digest
 from app.settings import PROJECT
-from tests.browsers import engine_of, expect
+from tests.browsers import IN_CHROMIUM, engine_of, expect
 from tests.quote.pages import STATES, change_elsewhere, saved, show_again
 from tests.quote.server import UPDATE, QuoteServer
 from tests.skeleton.checks import SCHEMES, assert_light, findings
@@ -74,6 +74,7 @@ def open_page(context: BrowserContext, complaints: list[str]) -> Page:
     return page
 
 
+@IN_CHROMIUM
 def test_save_and_reload(visit: Visit) -> None:
     page = visit()
     expect_text(page, "initial quote")
@@ -287,6 +288,7 @@ def test_without_javascript_everything_works(visit: Visit) -> None:
     expect_text(page, "initial quote")
 
 
+@IN_CHROMIUM
 def test_a_boosted_link_to_the_quote_page_brings_its_stylesheet(visit: Visit) -> None:
     page = visit()
     page.goto("/manage")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from app.sessions.records import digest
-from tests.browsers import engine_of, expect
+from tests.browsers import IN_CHROMIUM, engine_of, expect
 from tests.sessions.helpers import locked
 from tests.skeleton.sample import (
     HOME,
@@ -59,6 +59,7 @@ def test_the_cookie_is_out_of_reach_for_scripts(visit: Visit) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_text_survives_a_restart_of_the_server(visit: Visit, server: Server) -> None:
     page = visit()
     saved(page, "still here")
@@ -68,6 +69,7 @@ def test_a_text_survives_a_restart_of_the_server(visit: Visit, server: Server) -
     expect_text(page, "still here")
 
 
+@IN_CHROMIUM
 def test_a_second_tab_shares_the_session(visit: Visit) -> None:
     page = visit()
     saved(page, "from the first tab")
@@ -132,6 +134,7 @@ def test_everything_works_by_keyboard(visit: Visit) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page).to_have_url("/sample/session")
+    expect(page.get_by_role("main", name="Session")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Back")).to_be_focused()
     page.keyboard.press("Tab")
@@ -143,6 +146,7 @@ def test_everything_works_by_keyboard(visit: Visit) -> None:
     expect_text(page, "initial text")
 
 
+@IN_CHROMIUM
 def test_three_presses_are_one_save(visit: Visit, server: Server, asked: Callable[[], list[str]]) -> None:
     page = visit()
     saved(page, "first")
@@ -190,6 +194,7 @@ def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_server_that_hangs_is_announced_and_the_text_survives(
     visit: Visit, server: Server, complaints: list[str]
 ) -> None:
@@ -207,6 +212,7 @@ def test_a_server_that_hangs_is_announced_and_the_text_survives(
     complaints.clear()
 
 
+@IN_CHROMIUM
 def test_a_store_that_fails_is_announced_and_the_text_survives(
     visit: Visit, server: Server, complaints: list[str]
 ) -> None:
@@ -220,6 +226,7 @@ def test_a_store_that_fails_is_announced_and_the_text_survives(
     complaints.clear()
 
 
+@IN_CHROMIUM
 def test_a_session_that_ended_meanwhile_is_announced_and_the_text_survives(
     visit: Visit, alter: Callable[..., None], complaints: list[str]
 ) -> None:
@@ -234,6 +241,7 @@ def test_a_session_that_ended_meanwhile_is_announced_and_the_text_survives(
     complaints.clear()
 
 
+@IN_CHROMIUM
 def test_a_text_that_is_too_long_is_announced_and_survives(visit: Visit, complaints: list[str]) -> None:
     page = visit()
     save(page, "x" * 70_000)
@@ -280,6 +288,7 @@ def test_without_javascript_errors_are_announced_and_the_text_survives(
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_without_javascript_a_save_to_a_server_that_is_gone_can_be_sent_again(
     visit: Visit, server: Server, complaints: list[str]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Dialog, Page
 
-from tests.browsers import expect, launch_firefox
+from tests.browsers import IN_CHROMIUM, expect, launch_firefox
 from tests.sessions.helpers import locked
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
@@ -157,6 +157,7 @@ def reload_slowly(page: Page, path: str, seconds: int) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_pressing_a_link_twice_follows_it_once(visit: Visit, hold: Hold) -> None:
     page = visit()
     hold("/sample/session")
@@ -271,6 +272,7 @@ def test_a_refused_forward_leaves_back_as_it_was(visit: Visit) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_each_field_of_a_page_is_guarded_and_refreshed(visit: Visit) -> None:
     page = visit("/sample/two")
     title = page.get_by_role("textbox", name="Title")
@@ -324,6 +326,7 @@ def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit, asked: A
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_boosted_link_to_plain_text_shows_it_as_text(visit: Visit) -> None:
     page = visit(LINKS)
     follow(page, "Plain text")
@@ -365,6 +368,7 @@ def test_after_a_deployment_the_next_navigation_loads_the_new_files(visit: Visit
 # Errors
 
 
+@IN_CHROMIUM
 def test_an_error_never_replaces_content(visit: Visit) -> None:
     page = visit(LINKS)
     for button, text in [
@@ -379,6 +383,7 @@ def test_an_error_never_replaces_content(visit: Visit) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
     page = visit(LINKS)
     page.get_by_role("button", name="Submit").click()
@@ -389,6 +394,7 @@ def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_an_error_page_of_a_boosted_link_is_a_whole_page(visit: Visit) -> None:
     page = visit(LINKS)
     follow(page, "Nowhere")
@@ -398,6 +404,7 @@ def test_an_error_page_of_a_boosted_link_is_a_whole_page(visit: Visit) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> None:
     page = visit(LINKS)
     page.get_by_label("Bare").fill("typed\ntext")
@@ -409,6 +416,7 @@ def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> Non
 
 @pytest.mark.full
 @pytest.mark.parametrize("label", ["Bare", "No place"])
+@IN_CHROMIUM
 def test_a_form_without_any_attribute_says_that_the_server_cannot_be_reached(visit: Visit, label: str) -> None:
     page = visit(LINKS)
     page.get_by_label(label).fill("typed")
@@ -466,6 +474,7 @@ def test_a_browser_that_refuses_cookies_is_told_so(page_without_cookies: Page) -
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_session_that_ended_elsewhere_is_not_mistaken_for_refused_cookies(visit: Visit) -> None:
     page = visit()
     saved(page, "kept")

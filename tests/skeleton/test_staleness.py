@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Dialog, Page
 
-from tests.browsers import engine_of, expect
+from tests.browsers import IN_CHROMIUM, engine_of, expect
 from tests.skeleton import sample
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import BROWSER, HTMX, TEXT, Server, wait_until
@@ -118,6 +118,7 @@ def test_a_link_that_is_pressed_before_and_during_a_destroy_shows_nothing_old(
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_link_that_is_pressed_only_during_a_destroy_is_fresh_even_without_the_switch(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
@@ -465,6 +466,7 @@ def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
 
 @pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_page_that_becomes_visible_again_asks_once(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], told: list[str]
 ) -> None:
@@ -527,6 +529,7 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_save_is_a_choice_too(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
@@ -543,6 +546,7 @@ def test_a_save_is_a_choice_too(visit: Visit) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -561,6 +565,7 @@ def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> 
 @pytest.mark.parametrize("typed", [True, False])
 @pytest.mark.parametrize("reason", ["offline", "failing"])
 @pytest.mark.full
+@IN_CHROMIUM
 def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], reason: str, typed: bool
 ) -> None:
@@ -597,6 +602,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_an_answer_that_a_save_has_overtaken_is_not_shown(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
@@ -629,6 +635,7 @@ def test_a_session_page_that_is_shown_again_shows_no_session_that_is_gone(visit:
 
 @pytest.mark.parametrize("reason", ["offline", "failing"])
 @pytest.mark.full
+@IN_CHROMIUM
 def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     visit: Visit, alter: Alter, complaints: list[str], reason: str
 ) -> None:
@@ -741,6 +748,7 @@ def put_a_boosted_page_before(page: Page) -> None:
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
     page = visit()
     visitor = Visitor(page)
@@ -755,6 +763,7 @@ def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, com
 
 
 @pytest.mark.full
+@IN_CHROMIUM
 def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(
     visit: Visit, alter: Alter, complaints: list[str]
 ) -> None:
