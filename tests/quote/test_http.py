@@ -117,7 +117,9 @@ def test_the_card_of_a_visitor_who_was_shown_a_session_says_that_it_has_ended(se
 def test_the_navigation_marks_the_page_that_is_shown(client: httpx.Client, path: str, name: str) -> None:
     page = client.get(path).text
     assert re.findall(r'<a [^>]*aria-current="page">([^<]+)</a>', page) == [name]
-    assert re.findall(r'<header>\s*<a href="/">(?:<img[^>]*>)?([^<]+)</a>', page) == ["Litestar server sessions"]
+    assert re.findall(r'<header>\s*<a href="/">(?:<img[^>]*>)?([^<]+)</a>', page) == re.findall(
+        r" · (.+)</title>", page
+    )
 
 
 def test_destroy_ends_the_session(server: QuoteServer) -> None:
