@@ -22,6 +22,7 @@ ABOUT_THIS_REPOSITORY = [
     "SECURITY.md",
     ".github/dependabot.yml",
     "docs/benchmarks.md",
+    "docs/experiments.md",
     "docs/first-page",
     "docs/from-sveltekit.md",
 ]
@@ -57,6 +58,15 @@ def test_the_block_is_short_and_runs_on_linux_and_on_macos() -> None:
     assert commands == {"rm", "mv", "sed"}
     assert "sed -i" not in BLOCK
     assert set(re.findall(r" (-\w+)", BLOCK)) == {"-rf", "-e"}
+
+
+def test_no_page_that_stays_links_to_what_the_block_deletes() -> None:
+    deleted = [PROJECT / name for name in (*DEMO, *ABOUT_THIS_REPOSITORY)]
+    for page in (PROJECT / "docs").rglob("*.md"):
+        if page not in deleted:
+            for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+                path = (page.parent / target).resolve()
+                assert not any(path.is_relative_to(each) for each in deleted), f"{page.name}: {target}"
 
 
 @pytest.fixture
