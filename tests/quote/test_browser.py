@@ -173,6 +173,7 @@ def test_a_session_that_was_ended_from_the_shell_is_gone_when_the_tab_is_shown_a
     expect_text(page, "initial quote")
 
 
+@pytest.mark.full
 def test_a_page_that_nobody_uses_asks_nothing(visit_chromium: Visit) -> None:
     page = visit_chromium()
     page.clock.install()
@@ -233,6 +234,7 @@ def test_what_comes_up_moves_only_if_the_visitor_likes_that(visit_chromium: Visi
     assert page.evaluate("[moves.arrive, moves.translate]") == [moves, moves]
 
 
+@pytest.mark.full
 def test_everything_can_be_reached_by_keyboard(visit_chromium: Visit) -> None:
     page = visit_chromium()
     saved(page, "x")

@@ -118,6 +118,7 @@ async def test_rule_22_another_request_while_end_all_stands_still(store: Any, ac
             return
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("action", [rotate, destroy])
 async def test_rule_22_both_stand_still_at_every_pair_of_points(store: Any, action: Action) -> None:
     """First the one goes to its point, then the other, then the one goes to its end. And the other way round."""
@@ -143,6 +144,7 @@ async def test_rule_22_both_stand_still_at_every_pair_of_points(store: Any, acti
                 break
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("first_is_end_all", [False, True])
 @pytest.mark.parametrize("action", [rotate, destroy])
 async def test_rule_22_both_go_on_in_turns_from_every_three_points(action: Action, first_is_end_all: bool) -> None:

@@ -145,6 +145,7 @@ class SocketServer:
             return save(client, headers)
 
 
+@pytest.mark.full
 def test_cases_a_unix_socket(tmp_path: Path) -> None:
     with SocketServer(tmp_path) as server:
         for _ in range(2):

@@ -61,6 +61,7 @@ def test_rule_5_a_put_that_was_under_way_when_the_same_key_was_written(server: S
     assert shown_text(client.get(HOME).text) == "later"
 
 
+@pytest.mark.full
 def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
     start_server: Callable[..., Server],
 ) -> None:

@@ -272,7 +272,15 @@ def test_a_file_that_is_replaced_is_noticed_at_the_stop_too(
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
-@pytest.mark.parametrize("suffixes", [[""], ["", "-wal"], ["", "-wal", "-shm"]], ids=len)
+@pytest.mark.parametrize(
+    "suffixes",
+    [
+        pytest.param([""], marks=pytest.mark.full),
+        pytest.param(["", "-wal"], marks=pytest.mark.full),
+        ["", "-wal", "-shm"],
+    ],
+    ids=len,
+)
 def test_a_file_that_is_deleted_ends_all_sessions(start_server: StartServer, workers: int, suffixes: list[str]) -> None:
     server = start_server(workers=workers)
     fill(server, 40, "before")

@@ -82,6 +82,7 @@ def test_a_second_tab_shares_the_session(visit: Visit) -> None:
     expect_text(page, "from the second tab")
 
 
+@pytest.mark.full
 def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Visit, server: Server) -> None:
     page = visit()
     saved(page, "first")
@@ -226,6 +227,7 @@ def test_a_store_that_fails_is_announced_and_the_text_survives(
     complaints.clear()
 
 
+@pytest.mark.full
 @IN_CHROMIUM
 def test_a_session_that_ended_meanwhile_is_announced_and_the_text_survives(
     visit: Visit, alter: Callable[..., None], complaints: list[str]
@@ -241,6 +243,7 @@ def test_a_session_that_ended_meanwhile_is_announced_and_the_text_survives(
     complaints.clear()
 
 
+@pytest.mark.full
 @IN_CHROMIUM
 def test_a_text_that_is_too_long_is_announced_and_survives(visit: Visit, complaints: list[str]) -> None:
     page = visit()

@@ -113,7 +113,7 @@ def socket_server(folder: Path, *options: str) -> Iterator[httpx.Client]:
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.full)])
 def test_a_unix_socket(tmp_path: Path, workers: str) -> None:
     with socket_server(tmp_path, "--workers", workers) as client:
         save_and_read(client, "kept")
@@ -210,7 +210,11 @@ def test_two_apps_on_one_host_and_one_store_do_not_see_each_other(
 # How the app is run
 
 
-@pytest.mark.parametrize("how", [("--workers", "2"), "WEB_CONCURRENCY"], ids=["option", "environment"])
+@pytest.mark.parametrize(
+    "how",
+    [("--workers", "2"), pytest.param("WEB_CONCURRENCY", marks=pytest.mark.full)],
+    ids=["option", "environment"],
+)
 def test_memory_with_several_workers_is_a_warning(how: tuple[str, ...] | str, tmp_path: Path) -> None:
     environment = {"WEB_CONCURRENCY": "2"} if isinstance(how, str) else {}
     log = log_of_a_start(tmp_path, () if isinstance(how, str) else how, environment, workers=2)
@@ -224,6 +228,7 @@ def test_memory_with_one_worker_is_no_warning(options: tuple[str, ...], tmp_path
     assert MEMORY_WARNING not in log_of_a_start(tmp_path, options, {}, workers=1)
 
 
+@pytest.mark.full
 def test_a_store_that_workers_share_is_no_warning(tmp_path: Path) -> None:
     shared = {"SESSION_STORE": f"sqlite:///{tmp_path}/s.sqlite3"}
     assert "WARNING" not in log_of_a_start(tmp_path, ("--workers", "2"), shared, workers=2)
@@ -252,6 +257,7 @@ def log_of_a_start(folder: Path, options: tuple[str, ...], environment: dict[str
     return log.read_text()
 
 
+@pytest.mark.full
 def test_reload(start_server: StartServer, tmp_path: Path) -> None:
     changed = tmp_path / "watched" / "changed.py"
     changed.parent.mkdir()

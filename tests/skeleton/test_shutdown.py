@@ -46,6 +46,7 @@ def wait_until_each_worker_has_answered(server: Server) -> None:
 
 
 # A platform signals every process; a service manager told so, or a container, only the first.
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("workers", "stop"),
     [(1, os.kill), *(pytest.param(2, stop, marks=pytest.mark.full) for stop in (os.kill, os.killpg))],

@@ -211,6 +211,7 @@ def test_a_page_from_the_back_forward_cache_is_hidden_until_it_is_loaded_anew(vi
     expect(page.locator("html")).to_be_visible()
 
 
+@pytest.mark.full
 @PAIR
 def test_back_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
     """Closed twice in Firefox: it remembers nothing of a page that says no-store."""
