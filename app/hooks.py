@@ -1,4 +1,4 @@
-"""What happens around every request, in this order. The counterpart of SvelteKit's `hooks.server.js`."""
+"""What happens around requests, in this order. The counterpart of SvelteKit's `hooks.server.js`."""
 
 import logging
 from typing import Any
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def around_every_request(settings: Settings) -> list[InitPlugin]:
     """Return the hooks in their order. Raises BadStoreURL if the session store cannot be used."""
     return [
-        # 1. The session layer: its cross-origin guard, then the session. Without this line the app has no sessions.
+        # 1. The session layer: first the cross-origin check, then the session. Without it, the app has no sessions.
         SessionPlugin(
             settings.session_store,
             name=settings.session_name,
@@ -32,7 +32,7 @@ def around_every_request(settings: Settings) -> list[InitPlugin]:
 
 
 class SecurityHeaders(InitPlugin):
-    """Tells the browser what no page of ours ever needs."""
+    """Adds headers that switch off what no page of this app needs."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.before_send.append(add_security_headers)
@@ -54,7 +54,7 @@ class SessionEndLog(InitPlugin):
 
 @listener("session_destroyed")
 async def log_ended_session(session_id: str, reason: Reason, new_id: str | None) -> None:
-    """Register yours like this one, or add it to `app.event_emitter.listeners["session_destroyed"]`, a set.
+    """Copy this to add a listener, or add yours to the set `app.event_emitter.listeners["session_destroyed"]`.
 
     `new_id` is the id under which the data of a `rotated` session lives on.
     """
@@ -68,7 +68,7 @@ SECURITY_HEADERS = (
         b"form-action 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
-    # Not `no-referrer`, which would turn the Origin of our own forms into `null`.
+    # With `no-referrer`, browsers would send `Origin: null` with this app's own forms.
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )

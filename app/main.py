@@ -1,4 +1,4 @@
-"""Puts the app together. `uvicorn app.main:app` runs it; read on with `hooks.py`."""
+"""Puts the app together. `uvicorn app.main:app` runs it. Next, read `hooks.py`."""
 
 import app.installed as _  # noqa: F401, I001 - comes first: it checks that the packages are there
 
@@ -36,19 +36,21 @@ def create_app(settings: Settings) -> Litestar:
         if not folder.is_dir():
             raise BadSetting(f"the folder {folder} is missing. Deploy the whole project, not app/ alone")
     if settings.session_store == DEFAULT_STORE:
-        with suppress(OSError):  # if it fails, the next line says what to do
+        with suppress(OSError):  # opening the store below reports the error
             (PROJECT / "var").mkdir(exist_ok=True)
     try:
         around_every_request = hooks.around_every_request(settings)
     except BadStoreURL as error:
         raise BadSetting(f"SESSION_STORE={error}") from error
 
-    # The address of a static file changes with the files, so a browser may keep each for ever.
+    # The address contains a hash of all static files, so browsers may cache them for ever.
     static_path = f"/static/{_fingerprint()}"
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
-        engine.engine.auto_reload = os.environ.get("LITESTAR_DEBUG") == "1"  # it looks at each file in each request
+        engine.engine.auto_reload = (
+            os.environ.get("LITESTAR_DEBUG") == "1"
+        )  # slow: it checks every template at each request
         engine.engine.globals |= {"static": static_path, "status_place": status_place, "error_place": error_place}
         engine.engine.filters["when"] = when
 
@@ -78,7 +80,7 @@ def _fingerprint() -> str:
 
 
 class HealthCheckFilter(logging.Filter):
-    """Keeps the load balancer's questions out of the access log."""
+    """Drops requests for /health from the access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         # uvicorn's arguments: the client's address, method, path with query, HTTP version, status
@@ -86,9 +88,9 @@ class HealthCheckFilter(logging.Filter):
 
 
 def configure_logging() -> None:
-    """One line an event, with time, process and logger, from the app and from uvicorn alike.
+    """Log one line per event, in the same format for the app and uvicorn: time, level, process, logger, text.
 
-    It is written at once: Litestar's own handler hands it to a thread, and a process that stops may lose its last ones.
+    Each line is written at once. Litestar's own handler uses a thread, and can lose the last lines at a stop.
     """
     formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
     logging.basicConfig(level=logging.INFO, force=True)

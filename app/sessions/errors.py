@@ -14,7 +14,7 @@ class SessionEnded(SessionError):
 
 
 class SessionTooLarge(SessionError):
-    """The session would take more bytes in the store than `session.MAX_RECORD_SIZE`."""
+    """The session would be larger than a session may be: 1 MiB in all."""
 
     status_code = 413
 

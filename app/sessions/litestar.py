@@ -19,7 +19,7 @@ from litestar.plugins import CLIPlugin, InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
-from .errors import InvalidValue, SessionError
+from .errors import InvalidValue, SessionError, SessionReadOnly
 from .events import Reason
 from .headers import is_cross_origin, read_headers
 from .manager import SessionManager
@@ -77,7 +77,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         app_config.before_send.append(self.finish_error_page)
         app_config.lifespan.append(self.lifespan)
         if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
-            for error in (SessionError, StoreUnavailable):
+            for error in (SessionError, StoreUnavailable, InvalidValue, SessionReadOnly):
                 app_config.exception_handlers.setdefault(error, plain_error)
         engine: Any = app_config.template_config and app_config.template_config.engine_instance
         if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # other engines are not Jinja
@@ -242,4 +242,4 @@ class SessionWebSocket(SessionConnection, WebSocket[Any, Any, Any]):  # type: ig
 def fitting_class(chosen: type[Any] | None, ours: type[T]) -> type[T]:
     if chosen is None or issubclass(chosen, ours):
         return chosen or ours
-    raise ValueError(f"{chosen.__name__} must derive from app.sessions.litestar.{ours.__name__}")
+    raise ValueError(f"{chosen.__name__} must derive from {ours.__module__}.{ours.__name__}")

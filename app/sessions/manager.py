@@ -1,4 +1,4 @@
-"""What the sessions of an app have in common, and what operators do to them."""
+"""Opens sessions, and offers what operators need: list, end, count, flush."""
 
 import asyncio
 import logging
@@ -14,12 +14,12 @@ from .session import Session
 from .store import OTHER_PREFIX, CountsInSteps, Store, StoreUnavailable
 from .workers import is_one_of_several
 
-MAX_CANDIDATES = 4  # cookies of the right name that are looked up for one request
+MAX_CANDIDATES = 4  # cookies that are looked up for one request, if it has several of the right name
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
-SWEEP_BATCH = 100  # records a statement: about a millisecond in SQLite, during which no request is served
+SWEEP_BATCH = 100  # records per statement: about 1 ms in SQLite, which blocks requests
 TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
 
-Sessions = list[Session]
+Sessions = list[Session]  # in the class, `list` is a method
 Progress = Callable[[int], None]  # is called with the number of sessions so far
 
 logger = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ class SessionManager:
         self._unknown_logged_at = float("-inf")
 
     async def start(self, *tokens: str) -> Session:
-        """Return the visitor's session: the first of these cookie values that the store knows decides.
+        """Return the visitor's session: that of the first cookie value which the store knows.
 
-        Any other value counts as no session. If the store fails, every use of the session raises that failure.
+        Without one, return an empty session. If the store fails, using the session raises StoreUnavailable.
         """
         records = Records(self.store, self.lifetime, self.idle_timeout, self._outages)
         candidates = list(dict.fromkeys(filter(TOKEN.fullmatch, tokens)))[:MAX_CANDIDATES]
@@ -74,7 +74,7 @@ class SessionManager:
             for device in await sessions.list("ada"):
                 device.id, device.created_at, device.last_seen, device.expires_at, dict(device)
 
-        A session that is being rotated at this moment may be missing. Raises StoreUnavailable.
+        A session in the middle of a rotation may be missing. Raises StoreUnavailable.
         """
         found = await OwnerList(self._records(), owner).living()
         found.sort(key=lambda stored: stored.record.last_seen or 0, reverse=True)
@@ -85,11 +85,11 @@ class SessionManager:
 
             await sessions.end_all("ada", keep=session.id)  # after a change of password
 
-        When this returns, every session is dead that the owner had before the call. No rotation or save that was under
-        way leaves a successor alive, except that of the kept session. A login at the same moment may escape or not.
+        After it returns, all sessions that the owner had before the call have ended. A rotation or save that was under
+        way cannot escape, unless it is one of the kept session. A login at the same moment may escape.
 
-        Raises StoreUnavailable; then some may be left, and another call ends them. With `on_progress`, which is called
-        with the number so far, it takes as long as it needs; otherwise not longer than a request may wait.
+        Raises StoreUnavailable; then some may be left, and another call ends them. It gives up when it has waited as
+        long as a request may. With `on_progress`, which is called with the number so far, it has no limit.
         """
         records, count = self._records(), 0
         records.patient = on_progress is not None
@@ -132,7 +132,7 @@ class SessionManager:
         await (await self.find(session_id)).destroy()
 
     async def check(self, limit: float = 1.0) -> None:
-        """Raise StoreUnavailable unless the store answers within so many seconds.
+        """Raise StoreUnavailable if the store does not answer within `limit` seconds.
 
         A store may have a method `check(session_id)` that finds out more than `load` does.
         """
@@ -153,7 +153,7 @@ class SessionManager:
     async def flush(self, on_progress: Progress = lambda _: None) -> int:
         """Remove the expired sessions, in batches between which requests are served; return how many.
 
-        `on_progress` is called with the number so far. While one call runs, another does nothing and returns 0.
+        `on_progress` is called with the number so far. A second call in this process returns 0 meanwhile.
         Several processes may flush at once: the store makes sure that each session is removed, and reported, by one
         of them.
         """
@@ -168,7 +168,7 @@ class SessionManager:
                 for session_id in sessions:
                     self.events.announce(session_id, "expired")
                 await asyncio.sleep(0.01)
-                await self.events.wait(1.0)  # otherwise the events of a large sweep would pile up
+                await self.events.wait(1.0)  # let the listeners catch up
             return removed
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from .proxy import ProxyWarning
 from .session import Session
 from .store import StoreUnavailable
 
-KEPT = "session layer "  # with its name: where the scope keeps the session, whatever else is put at "session"
+KEPT = "session layer "  # plus its name: the key in the scope. scope["session"] may be overwritten
 RETRY_AFTER = "5"  # seconds
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ErrorResponse(Protocol):
-    """Sends the response to an error. `error.status_code` is the status that fits, if there is one; otherwise 500."""
+    """Sends the response to an error, with the status `error.status_code`, or 500 if the error has none."""
 
     async def __call__(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -43,7 +43,7 @@ async def send_plain_text(error: Exception, scope: Scope, receive: Receive, send
 
 
 def log_bug(error: Exception, scope: Scope) -> None:
-    """Log an error that an app without error pages of its own would not log."""
+    """Log an unexpected error, one with status 500."""
     if getattr(error, "status_code", 500) == 500:
         logger.error("%s failed: %s", scope["path"], error, exc_info=error)
 
@@ -57,9 +57,9 @@ class SessionMiddleware:
     Starlette and FastAPI: `app.add_middleware(SessionMiddleware, sessions=sessions)`, then `request.session`. Run
     `async with sessions.running():` in the lifespan of the app. Litestar has `litestar.SessionPlugin`, which does all.
 
-    Requests from other sites are refused on every route. `is_exempt(scope)` says which routes have no session.
-    `error_response` answers what the layer refuses, and saves that fail. `host_finishes_errors` says that the framework
-    calls `Session.finish_headers` for the error responses that it sends outside of this middleware.
+    A request from another site is refused on every route, unless it is a GET, HEAD or OPTIONS. `is_exempt(scope)` says
+    which routes have no session. `error_response` sends the response if the layer refuses a request or a save fails.
+    Set `host_finishes_errors` if the framework calls `Session.finish_headers` for its own error responses.
     """
 
     app: ASGIApp
@@ -71,7 +71,7 @@ class SessionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept_at = f"{KEPT}{self.sessions.name}"
-        if scope["type"] == "lifespan" or kept_at in scope:  # the latter if an outer app has attached them already
+        if scope["type"] == "lifespan" or kept_at in scope:  # an outer app has attached these sessions
             await self.app(scope, receive, send)
             return
         headers = read_headers(scope, self.sessions.name)
@@ -101,7 +101,7 @@ class SessionMiddleware:
             await self.app(scope, receive, response.send)
         except Exception as error:
             if response.was_replaced and session.response_started:
-                return  # this is only what stopped the sender of the other response
+                return  # the error response is out; this is only our ResponseReplaced
             if session.response_started:
                 raise
             try:
@@ -111,7 +111,7 @@ class SessionMiddleware:
                 error = failure
             is_ours = isinstance(error, SessionError | StoreUnavailable)
             if (is_ours or session.cookie) and not self.host_finishes_errors:
-                # The framework would answer outside of this middleware: with 500, and without the new token.
+                # Otherwise the framework answers 500, and the visitor never gets the new cookie.
                 await self.error_response(error, scope, receive, response.send_error)
                 if is_ours:
                     return
@@ -137,7 +137,7 @@ class SessionMiddleware:
 
 @dataclass
 class SessionResponse:
-    """Sends a response after saving the session, or another response if that fails."""
+    """Saves the session, then sends the response. If the save fails, sends an error response instead."""
 
     session: Session
     error_response: ErrorResponse
@@ -157,7 +157,7 @@ class SessionResponse:
                 self.was_replaced = True
                 await self._replace(error)
                 raise ResponseReplaced from error
-            # Not in the message itself: a cache inside of this middleware may hold it, and would replay the cookie.
+            # Change a copy of the message: a cache inside may keep the message, and would replay the cookie.
             headers = self.session.finish_headers(message.get("headers", ()), self.scope)
             message = {**message, "headers": headers}
         await self.send_on(message)
@@ -183,7 +183,7 @@ class SessionResponse:
             await send_plain_text(error, self.scope, self.receive, self.send_error)
 
     async def _save(self, status: int) -> None:
-        """Save what the response confirms. A status from 500, and an exception, drop what was changed before."""
+        """Save the changes. Drop them instead if the status is 500 or more, or after an exception."""
         session = self.session
         if self.scope.get("session") is not session:
             session_of(self.scope, session.cookie_name)
@@ -194,11 +194,11 @@ class SessionResponse:
 
 
 def session_of(scope: Any, name: str) -> Session | None:
-    """Return the session of the layer with this name, after doing to it what a framework's own methods ask for.
+    """Return the session of the layer with this name. First apply what the framework's own methods have asked for.
 
-    In a middleware, Litestar's `set_session` and `clear_session` only put something else at `scope["session"]`: a dict,
-    or what is no mapping. A clear cannot be told from a clear and a set, so both begin a new session, with a new token.
-    The session of another layer, which an app around or inside this one has put there, is left alone.
+    In a middleware, Litestar's `set_session` and `clear_session` only overwrite `scope["session"]`, with a dict or with
+    something that is no mapping. A set alone looks the same as a clear and a set, so both begin a new session with a
+    new token. The session of another layer is left alone.
     """
     session: Session | None = scope.get(f"{KEPT}{name}")
     put_there = scope.get("session", session)
@@ -212,7 +212,7 @@ def session_of(scope: Any, name: str) -> Session | None:
 
 
 class ResponseReplaced(Exception):
-    """Stops whoever is sending a response that must not be sent."""
+    """Stops the handler whose response was replaced by an error response."""
 
 
 def denial(send: Send) -> Send:

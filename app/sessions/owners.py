@@ -1,14 +1,14 @@
-"""The sessions of an owner, which is a user id: a list of their ids, kept as one more record in the same store.
+"""Keeps, for each owner (a user id), a list of the owner's session ids as a record in the same store.
 
 Four rules make `end_all` safe, whatever happens at the same time (the proof is in docs/decisions/8-owners.md):
 
 1. A session is listed before it is stored, so each living session is in the list of its owner.
-2. An id leaves the list after its session was removed from the store, or when its lifetime is over. An id that is
-   merely missing from the store stays: another request may be about to store it.
-3. A rotation stores its successor as a record that is not alive. The successor comes alive in one conditional step,
+2. An id leaves the list after its session was removed from the store, or when its lifetime is over. An id
+   without a record stays listed: another request may be about to store it.
+3. A rotation first reserves the new id with an expired record. The new session comes alive in one conditional step,
    after the old session was removed.
-4. `end_all` removes sessions in the order of the list, where a successor stands behind the session that it replaces,
-   and starts over if the list has changed meanwhile.
+4. `end_all` goes through the list in order, where a successor stands behind the session that it replaces. It starts
+   again if the list has changed meanwhile.
 """
 
 import logging
@@ -23,13 +23,13 @@ from .errors import SessionTooLarge
 from .records import MAX_RECORD_SIZE, NOT_STORED, Instant, Records, Stored, Values, digest, new_token
 from .store import OTHER_PREFIX, StoreUnavailable
 
-RESERVED = NOT_STORED.record.encode()  # holds the id of a successor; its deadline is over, so it is not alive
+RESERVED = NOT_STORED.record.encode()  # an expired placeholder that reserves the id of a successor
 
 logger = logging.getLogger(__name__)
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A session in the list: the end of its lifetime, and the session that it replaces while that may be alive."""
+    """A session in the list. `replaces` is the id of the old session until its rotation is finished."""
 
     expires_at: Instant
     replaces: str = ""
@@ -53,7 +53,7 @@ class OwnerList:
 
     @property
     def id(self) -> str:
-        """No token has this id. The user id is hashed, so that neither the store's keys nor the log show it."""
+        """This is no session's id. The user id is hashed, so that neither the store's keys nor the log show it."""
         return f"{OTHER_PREFIX}{digest('owner:' + self.owner)}"
 
     async def living(self) -> list[Stored]:
@@ -63,7 +63,7 @@ class OwnerList:
         return [stored for stored in found if stored and stored.record.owner == self.owner]
 
     async def change(self, add: Entries | None = None, remove: Collection[str] = ()) -> None:
-        """Add entries, or put them in the place of the present ones, and remove others. Raises `SessionTooLarge`."""
+        """Add or overwrite entries, and remove others. Raises `SessionTooLarge`."""
         while True:
             text, entries = await self._read()
             changed = {**entries, **(add or {})}
@@ -78,7 +78,7 @@ class OwnerList:
             kept = {keep or None}
             for session_id, entry in entries.items():
                 if session_id in kept or entry.replaces in kept:
-                    kept.add(session_id)  # a rotation of the kept session is under way
+                    kept.add(session_id)  # the kept session is being rotated: keep its successor too
                 elif session_id in removed:
                     continue
                 elif entry.replaces and await self.records.delete(session_id, RESERVED):
@@ -86,7 +86,7 @@ class OwnerList:
                 elif await self.records.delete(session_id):
                     removed.add(session_id)
                     await ended(session_id)
-            # Also if nothing was removed: this write fails if a rotation has added its successor since the read.
+            # Write even if nothing was removed: the write fails if a rotation has added its successor since the read.
             if await self._write(text, {key: entry for key, entry in entries.items() if key not in removed}):
                 return
 
@@ -107,9 +107,9 @@ class OwnerList:
         return text, {key: entry for key, entry in entries.items() if entry.expires_at > now}
 
     async def _write(self, old: bytes | None, entries: Entries) -> bool:
-        """Put a list in the place of the text that was read. False if the store holds another one by now."""
+        """Replace the list that was read. False if the store holds another one by now."""
         run, store = self.records.run, self.records.store
-        if old == b"":  # no record: Redis holds a key of another type there
+        if old == b"":  # Redis holds a key of another type: remove it
             await run(store.delete, self.id)
             old = None
         if not entries:
@@ -140,9 +140,9 @@ async def unlist(records: Records, ended: Stored) -> None:
 
 @dataclass
 class Successor:
-    """What a session becomes when it is rotated, if it has an owner or gets one.
+    """The new session of a rotation, if the session has an owner or gets one.
 
-    The steps, in their order: `reserve`, `supersede` until it succeeds, `begin`, `tidy`; or `cancel` instead.
+    Call `reserve`, `supersede` until it returns True, `begin`, `tidy`. After an error, call `cancel`.
     """
 
     records: Records
@@ -156,14 +156,14 @@ class Successor:
         return digest(self.token)
 
     async def reserve(self) -> None:
-        """List the successor, then hold its id."""
+        """Add the new id to the list, then reserve it in the store."""
         record = self.predecessor.record
         replaces = "" if record.owner is None else self.predecessor.id
         await OwnerList(self.records, self.owner).change({self.id: Entry(record.expires_at, replaces)})
         await self.records.insert(self.token, record, RESERVED)
 
     async def supersede(self, old: Stored) -> bool:
-        """Remove the old session. False if it has expired, or the store holds another state of it by now."""
+        """Remove the old session. False if it has expired or changed."""
         now = time.time()
         record = msgspec.structs.replace(old.record, owner=self.owner, last_seen=now)
         self.stored = Stored(self.id, record.encode(old.text), record)

@@ -1,4 +1,4 @@
-"""Sessions as the store keeps them, and one request's way to them: the last layer above the store."""
+"""The stored form of a session, and the only code that calls the store for a request."""
 
 import asyncio
 import hashlib
@@ -7,7 +7,6 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple, ParamSpec, TypeVar
 
@@ -22,11 +21,11 @@ T = TypeVar("T")
 # Year 9999 is the last that Python's dates know. The limit also keeps out infinity, which JSON cannot hold.
 Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
 Values = dict[str, msgspec.Raw]
-NOTHING = msgspec.Raw()  # in the changes to some values: this one is gone
+NOTHING = msgspec.Raw()  # among changes: this value is deleted
 
 MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
-OUTAGE_PAUSE = 90.0  # seconds without a failure, after which the next failure is a new outage
-RENEWAL_TIMEOUT = 1.0  # seconds; a renewal that fails is made up for by the next request
+OUTAGE_PAUSE = 90.0  # seconds; a failure after so long without one is a new outage
+RENEWAL_TIMEOUT = 1.0  # seconds; if a renewal fails, the next request tries again
 SEEN_INTERVAL = 300.0  # seconds between two writes of `last_seen`
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url; use fullmatch
 SESSION_ID = re.compile(r"[0-9a-f]{64}")  # use fullmatch
@@ -37,10 +36,10 @@ logger = logging.getLogger(__name__)
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One state of a session, stored as JSON. Instants are Unix times in seconds.
 
-    `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no
-    request comes: the same instant, or an earlier one where there is an idle timeout. Each of the `values` stays JSON
-    text until somebody reads it. `owner` is a user id, and never changes under the same session id (see `owners.py`).
-    `last_seen` is for sessions with an owner: when their visitor last sent a request, up to `SEEN_INTERVAL` late.
+    `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no other
+    request comes: `expires_at`, or earlier if there is an idle timeout. Each of the `values` stays JSON text until
+    somebody reads it. `owner` is a user id, and never changes under the same session id (see `owners.py`). `last_seen`
+    is the time of the visitor's last request, up to `SEEN_INTERVAL` old; only sessions with an owner have it.
     """
 
     created_at: Instant
@@ -51,7 +50,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     last_seen: Instant | None = None
 
     def encode(self, previous: bytes = b"{}") -> bytes:
-        """Return the JSON text, with the fields of the `previous` text that this version does not know.
+        """Return the JSON text. Keep the fields of the `previous` text that this version does not know.
 
         Raises `SessionTooLarge`.
         """
@@ -86,7 +85,7 @@ def new_token() -> str:
 
 @dataclass
 class OutageLog:
-    """Writes one line per outage, however many requests it hits and however it flickers."""
+    """Logs an outage once, not once per request."""
 
     failed_at: float = float("-inf")
 
@@ -101,9 +100,8 @@ class OutageLog:
 class Records:
     """Reads and writes records for one request. Every method raises `StoreUnavailable` if the store fails.
 
-    Nothing else knows a request's time budget, or whether the store is failing. A store limits each of its calls to
-    `TIMEOUT`. A request that has waited that long begins no further call, so it never waits longer than twice that.
-    `limit` (seconds) is for calls that must not take as long.
+    Only this class tracks a request's time budget, and outages. A store limits each of its calls to `TIMEOUT`. A
+    request that has waited that long in all starts no other call. `limit` is a shorter time limit for each call, in seconds.
     """
 
     store: Store
@@ -113,20 +111,19 @@ class Records:
     limit: float | None = None
     patient: bool = False  # for a command, which has no time budget
     waited: float = field(default=0.0, init=False)  # seconds
-    corrupt_id: str | None = field(default=None, init=False)  # a record that counts as none; `begin` removes it
+    corrupt_id: str | None = field(default=None, init=False)  # of a corrupt record; `begin` removes it
 
     async def find(self, session_id: str, *, visit: bool = False) -> Stored | None:
         """Return the session with this id; None if none is alive.
 
-        If a `visit` asks for it, move its idle deadline and note when its owner was last seen, should that be due.
+        With `visit`, also renew the idle deadline and `last_seen`, if they are due.
         """
         text = await self.run(self.store.load, session_id)
         if text is None:
             return None
         try:
-            msgspec.json.decode(
-                text
-            )  # a record is corrupt as a whole, although its values stay text until they are read
+            # Values stay text until somebody reads them. So decode all once: one bad value makes the record corrupt.
+            msgspec.json.decode(text)
             record = _decoder.decode(text)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
             self.corrupt_id = session_id
@@ -139,8 +136,8 @@ class Records:
         if not visit:
             return stored
         seen = now if record.owner is not None and abs(now - (record.last_seen or 0)) >= SEEN_INTERVAL else None
-        # A deadline is moved once it is off by a tenth of the idle timeout, so that few requests cost a write. It is
-        # also off when the operator has changed the idle timeout.
+        # A deadline is moved only if it is off by more than a tenth of the idle timeout, so most requests write
+        # nothing. It is also off after the operator has changed the idle timeout.
         overdue = 0.0
         if self.idle_timeout or record.deadline != record.expires_at:
             overdue = abs(self._deadline(record.expires_at, now) - record.deadline)
@@ -149,7 +146,7 @@ class Records:
         return stored
 
     async def begin(self, changes: Values, owner: str | None) -> Record:
-        """Return the record of a session that begins now. Remove the corrupt one whose place it takes."""
+        """Return the record of a session that begins now. First remove the corrupt record, if there was one."""
         values = {key: text for key, text in changes.items() if text != NOTHING}
         if self.corrupt_id:
             await self.run(self.store.delete, self.corrupt_id)
@@ -158,14 +155,14 @@ class Records:
         return Record(now, expires_at, self._deadline(expires_at, now), values, owner, None if owner is None else now)
 
     async def insert(self, token: str, record: Record, text: bytes | None = None) -> tuple[Stored, str]:
-        """Store a record, or the text of one, under a token that nobody has yet."""
+        """Store a record under a new token. `text` replaces the text that the record encodes to."""
         stored = Stored(digest(token), text or record.encode(), record)
         if not await self.run(self.store.create, stored.id, stored.text, record.deadline):
             raise StoreUnavailable("it claims to hold a session under a token that was just made")
         return stored, token
 
     async def replace(self, old: Stored, changes: Values, last_seen: float | None = None) -> Stored | None:
-        """Merge changes into a record. None if it has expired, or the store holds another one by now."""
+        """Merge changes into a record. None if the session has expired, or the stored record has changed."""
         now = time.time()
         if now >= old.record.deadline:
             return None
@@ -177,7 +174,7 @@ class Records:
         return Stored(old.id, text, record) if replaced else None
 
     async def delete(self, session_id: str, text: bytes | None = None) -> bool:
-        """Remove a session, or only if the store still holds this text. True if this call removed it."""
+        """Remove a session. With `text`, only if the record still has this text. True if this call removed it."""
         return await self.run(self.store.delete, session_id, text)
 
     async def run(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -198,11 +195,14 @@ class Records:
             self.waited += time.monotonic() - started
 
     async def _renew(self, stored: Stored, last_seen: float | None) -> Stored:
-        """Move the idle deadline, and note `last_seen` in the same write. A renewal that is lost does no harm."""
+        """Move the idle deadline, and note `last_seen` in the same write. If that fails, both stay as they were."""
         quick = Records(self.store, self.lifetime, self.idle_timeout, self.outages, RENEWAL_TIMEOUT)
-        with suppress(StoreUnavailable, SessionTooLarge):
+        try:
             return await quick.replace(stored, {}, last_seen) or stored
-        return stored
+        except (StoreUnavailable, SessionTooLarge):
+            return stored
+        finally:
+            self.waited += quick.waited
 
     def _deadline(self, expires_at: float, now: float) -> float:
         """Return when a session ends whose last request comes now."""

@@ -24,21 +24,20 @@ Header = tuple[bytes, bytes]
 class Session(OwnedValues):
     """A dict of JSON values that belongs to one visitor and is kept in the store between requests.
 
-    A visitor has a session once a value is stored in it; reading creates nothing. Changes are found by value and saved
-    when the response is about to start. They are merged by key into what the store holds by then, so two requests
-    that change different keys both keep their change.
+    A session begins with the first value or owner that is stored; reading creates nothing. Changes are found by value,
+    and saved just before the response starts. The save merges them by key into the stored record, so two requests that
+    change different keys both keep their change.
     """
 
     cookie_name: str  # not `name`: in templates, `session.name` is the value of that key
     _records: Records
     _events: EndEvents
 
-    # The value and Max-Age (seconds) that the response has to set; ("", 0) to delete the cookie; None, as it nearly
-    # always is, for a response that must not mention the cookie:
+    # The cookie to send: its value and Max-Age in seconds. ("", 0) deletes it. None, the usual case, sends none:
     cookie: tuple[str, int] | None = field(default=None, init=False)
-    # Whether the session's headers were sent:
+    # Whether `finish_headers` has run:
     response_started: bool = field(default=False, init=False)
-    # Whether the response does not pass through the middleware, so that the host has to finish it:
+    # Whether the host must call `finish_headers` itself:
     left_to_host: bool = field(default=False, init=False)
     # The exception for which changes were dropped:
     rolled_back_for: BaseException | None = field(default=None, init=False)
@@ -83,14 +82,14 @@ class Session(OwnedValues):
         """Store the changes now, in one atomic step. The middleware does that before the response starts.
 
         Call it to keep changes although the handler then raises. Raises `SessionEnded`, `SessionTooLarge`,
-        `InvalidValue` (for a nested value) or `StoreUnavailable`; after the last, the changes may be stored or not.
+        `InvalidValue` if a nested value is not JSON, or `StoreUnavailable`: then the save may or may not have happened.
         """
         if self.read_only and (changes := self._changes()):
             self._require_writable(next(iter(changes)))
         await self.commit()
 
     async def commit(self) -> None:
-        """Do what `save` says, and what `end` has left to do."""
+        """Delete what `end` has ended, then save the changes."""
         async with self._lock:
             if self._to_destroy.id:
                 await self._destroy_now()
@@ -113,8 +112,8 @@ class Session(OwnedValues):
         """Give the stored data a new token; the old one is dead when this returns.
 
         Call it wherever a visitor gains or loses rights, above all at login. Otherwise an attacker who planted the
-        old token in the browser would gain them too (session fixation; ASVS 7.2.4). A new owner is stored at once;
-        other changes are saved with the response. The lifetime is not extended. Without a stored session it does
+        old token gets the visitor's new rights (session fixation; ASVS 7.2.4). A new owner is stored at once; other
+        changes are saved with the response. The lifetime is not extended. Without a stored session it does
         nothing, because the first save makes a new token anyway.
 
         Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
@@ -127,12 +126,12 @@ class Session(OwnedValues):
             while not owned and (old := self.stored).id:
                 if time.time() >= old.record.deadline:
                     await self._reload(old, {})  # which raises SessionEnded
-                # The copy comes first, under a token that nobody has yet: a crash in between loses nothing.
+                # Insert the copy first, so a crash before the delete loses nothing. Nobody has its token yet.
                 new, token = await self._records.insert(new_token(), old.record, old.text)
                 try:
                     was_current = await self._records.delete(old.id, old.text)
                 except (StoreUnavailable, asyncio.CancelledError):
-                    self._belong_to(new, token)  # the old one may be gone; this one is there
+                    self._belong_to(new, token)  # the delete may have happened, so keep the copy
                     raise
                 if was_current:
                     self._belong_to(new, token)
@@ -145,17 +144,18 @@ class Session(OwnedValues):
     async def destroy(self) -> None:
         """End the session in the store, at once; without one, do nothing. A write after it starts a new session.
 
-        Also succeeds if another request has ended the session meanwhile. If that was a rotation, the data lives on
-        under a token that this request does not know. Raises `StoreUnavailable`; then the session may have ended.
+        Also succeeds if another request has ended the session meanwhile. If another request has rotated it, the data
+        lives on under the new token, and this call does not end it. Raises `StoreUnavailable`; then the session may or
+        may not have ended.
         """
-        async with self._lock:  # otherwise a save of another task could bring the session back
+        async with self._lock:  # another task of this request may be saving
             self.end()
             await self._destroy_now()
 
     def rollback(self, error: BaseException | None = None) -> None:
-        """Drop all changes since the last save. After a failure of the store, be empty and not `available`.
+        """Drop all changes since the last save. If the store has failed, the session is then empty and not `available`.
 
-        The middleware calls it when an exception leaves a handler. Outside of Litestar, call it first in an exception
+        The middleware calls it when an exception leaves a handler. Outside of Litestar, call it first in each exception
         handler that changes the session.
         """
         for key in list(self._objects):
@@ -184,7 +184,7 @@ class Session(OwnedValues):
     # How it is done
 
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
-        """Take over what the store holds now, except where we have changes. Raises SessionEnded if it holds none."""
+        """Load the record again, and keep our unsaved changes. Raises SessionEnded if the record is gone."""
         found = await self._records.find(stored.id)
         if found is None:
             self._forget()
@@ -193,9 +193,9 @@ class Session(OwnedValues):
         return found
 
     def _take_over(self, stored: Stored, mine: Values) -> None:
-        """Go on from this state. Detach the objects that another request has changed, and this one has not.
+        """Use this record from now on. Detach our objects of the values that only another request has changed.
 
-        `mine` is what this request has just saved.
+        A detached object belongs to no session any more. `mine` is what this request has just saved.
         """
         for key, value in list(self._objects.items()):
             old, new = self.stored.record.values.get(key, NOTHING), stored.record.values.get(key, NOTHING)
@@ -210,7 +210,7 @@ class Session(OwnedValues):
         self.cookie = (token, round(self.remaining))
 
     async def _rotate_owned(self) -> None:
-        """Rotate a session that has an owner, or gets one: `owners.py` says why in these steps."""
+        """Rotate a session that has an owner or gets one. `owners.py` explains the steps."""
         successor = Successor(self._records, self.stored, str(self.owner))
         await successor.reserve()
         try:
@@ -232,7 +232,7 @@ class Session(OwnedValues):
         if (ended := self._to_destroy).id:
             removed = await self._records.delete(ended.id)
             self._to_destroy = NOT_STORED  # after a failure, the next save tries again
-            # If another request has ended it, the cookie may already be that of the next session: leave it.
+            # If another request has ended it, do not delete the cookie: it may belong to the next session.
             self.cookie = ("", 0) if removed else None
             if removed:
                 self._events.announce(ended.id, "destroyed")

@@ -1,7 +1,7 @@
 """What a session store is.
 
-A store keeps opaque bytes under an id, each with the instant at which they expire. It knows nothing of cookies,
-tokens, JSON or merging: all of that happens above it, in `records.py` and `session.py`, once for every store.
+A store keeps bytes under an id, with the instant at which they expire. It knows nothing of cookies, tokens, JSON or
+merging: `records.py` and `session.py` do all of that, once for every store.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
-OTHER_PREFIX = "other:"  # of the id of a record that is not a session, such as the list of an owner's sessions
-TIMEOUT = 2.4  # seconds a call; a request may wait for two such calls, and has its answer within five seconds
-ID_RANGES = list(pairwise([*(f"{n:02x}" for n in range(256)), "g"]))  # (first, end): all ids of sessions, and no others
+OTHER_PREFIX = "other:"  # ids with this prefix are not sessions but, for example, an owner's list of sessions
+TIMEOUT = 2.4  # seconds per call. A request waits for at most two such calls: five seconds in all
+ID_RANGES = list(
+    pairwise([*(f"{n:02x}" for n in range(256)), "g"])
+)  # 256 ranges (first, end) that together hold every session id
 
 
 class StoreUnavailable(Exception):
@@ -23,7 +25,7 @@ class StoreUnavailable(Exception):
 
 
 class Store(Protocol):
-    """Five operations on records, and two for operators.
+    """`load`, `create`, `replace`, `delete` and `sweep` work on records; `count` and `close` are for operators.
 
     `session_id` is the SHA-256 of the visitor's token in lower-case hex (64 characters), or `OTHER_PREFIX` and a
     SHA-256 in hex (70 characters). Records of the second kind are not sessions. All methods treat both kinds alike,
@@ -32,19 +34,19 @@ class Store(Protocol):
     `deadline` and `now` are Unix times in seconds; a store keeps a deadline to the millisecond. A missing record is
     not an error. An expired record may be returned or not: the caller checks the deadline inside the record.
 
-    **Opening.** The constructor raises ValueError for an address or an option that can never work, and shows no part
-    of a secret. It connects to nothing. The first call opens what it needs and creates a missing table or folder, also
-    if many processes do so at the same moment. An app therefore starts while its database is down.
+    **Opening.** The constructor raises ValueError for an invalid address or option; the message shows no password. It
+    connects to nothing, so an app starts while its database server is down. The first call opens what it needs and
+    creates a missing table. Several processes may do this at once.
 
-    **Errors.** Any method may raise `StoreUnavailable` or an `OSError`; then the operation may have happened or not.
+    **Errors.** Any method may raise `StoreUnavailable` or an `OSError`; then the write may or may not have happened.
     The next call tries again, with a new connection if need be. A failed store needs no restart.
 
-    **Time limit.** Every method except `count` answers or fails within `TIMEOUT`, and waits by awaiting, so that other
-    requests are served. The store enforces this limit itself, because only the store knows where it really waits.
+    **Time limit.** Every method except `count` finishes or fails within `TIMEOUT`, and never blocks the event loop. The
+    store enforces this limit itself, because only the store knows where it really waits.
     `asyncio.timeout` is enough if the client library stops at once when it is cancelled; otherwise use `within_limit`.
 
-    **Cancellation.** Any call may be cancelled at any await. Its operation has then happened or not. Nothing stays
-    locked, and no later call receives its answer: a connection that still waits for one is closed, not used again.
+    **Cancellation.** Any call may be cancelled at any await. The write may or may not have happened. Nothing
+    stays locked. Close a connection that still waits for an answer: otherwise a later call would receive it.
 
     **Concurrency.** Methods are called concurrently, from one event loop in each of many processes.
     """
@@ -66,7 +68,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        """Remove the record, or with `old` only if it is still these bytes. Return True to the one caller who did it.
+        """Remove the record, or with `old` only if it is still these bytes. True only for the call that removed it.
 
         Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
         """
@@ -94,7 +96,7 @@ class Store(Protocol):
 
 @runtime_checkable
 class CountsInSteps(Protocol):
-    """What a store may offer as well, so that the command that counts can show how far it has come."""
+    """Optional: lets `litestar sessions count` show its progress."""
 
     def count_in_steps(self) -> AsyncIterator[int]:
         """Count like `count`, without a time limit for the whole, and yield the number of sessions so far."""
@@ -104,9 +106,9 @@ class CountsInSteps(Protocol):
 async def within_limit(call: Coroutine[Any, Any, T], seconds: float = TIMEOUT) -> T:
     """Return the result of `call`, or raise StoreUnavailable after so many seconds.
 
-    Some client libraries wait for the server when they are cancelled, so that `asyncio.timeout` takes far too long.
-    Here the call runs in a task of its own. At the limit, or if the caller is cancelled, the task is cancelled and
-    left alone: nobody waits for it. The call itself must close the connection that it used, in an `except` or
+    Some client libraries keep waiting for the server after they are cancelled, so `asyncio.timeout` returns too late.
+    Here the call runs in a task of its own. At the limit, or if the caller is cancelled, the task is cancelled and not
+    awaited. The call itself must close the connection that it used, in an `except` or
     `finally`, before it gives others a chance to use it.
     """
     task = asyncio.ensure_future(call)

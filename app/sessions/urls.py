@@ -24,7 +24,7 @@ def open_store(url: str, *, name: str = "session", folder: Path | None = None) -
     try:
         return _open(url, scheme, name, folder)
     except ImportError as error:
-        reason, remedy = str(error), "Try: pip install -r requirements.txt"
+        reason, remedy = str(error), f"Try: pip install {error.name}"
     except (StoreUnavailable, OSError) as error:
         reason, remedy = str(error), f"Good values: {EXAMPLES}"
     except ValueError as error:
@@ -53,7 +53,9 @@ def _open(url: str, scheme: str, name: str, folder: Path | None) -> Store:
             raise ValueError("to keep sessions in memory, write memory://")
         path = Path(url.removeprefix("sqlite:///"))
         if not path.is_absolute() and folder is None:
-            raise ValueError("a relative path needs a folder to start at")
+            raise ValueError(
+                "a relative path needs a folder to start at: pass folder=…, or write sqlite:////absolute/path"
+            )
         store = SQLiteStore((folder or Path()) / path, table)
         store.verify()
         return store

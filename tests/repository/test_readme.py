@@ -57,9 +57,11 @@ def test_the_code_in_the_docs_is_the_apps_own() -> None:
 def test_every_line_that_attaches_the_layer_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = [line for page in PAGES for line in re.findall(r"SessionPlugin\(\"[^`\]\n]*\)(?=[`\]])", page.read_text())]
+    lines = [line for line in lines if "..." not in line]
     assert len(lines) >= 4
     for line in lines:
-        plugin = eval(line, {"SessionPlugin": SessionPlugin, "Path": Path})  # noqa: S307 - it is our own
+        names = {"SessionPlugin": SessionPlugin, "Path": Path, "__file__": str(tmp_path / "main.py")}
+        plugin = eval(line, names)  # noqa: S307 - it is our own
         assert Litestar(plugins=[plugin]).state.sessions is plugin.sessions
 
 

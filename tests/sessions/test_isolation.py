@@ -139,7 +139,7 @@ except BadStoreURL as error:
 """
     loaded, *rest = run_python(tmp_path, code, "msgspec").splitlines()
     assert set(loaded.split()) <= {"msgspec", "sitecustomize"}
-    assert rest == ["redis://...: No module named 'redis'. Try: pip install -r requirements.txt"]
+    assert rest == ["redis://...: No module named 'redis'. Try: pip install redis"]
 
 
 def test_a_template_engine_other_than_jinja_needs_no_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
