@@ -22,6 +22,7 @@ ABOUT_THIS_REPOSITORY = [
     "SECURITY.md",
     ".github/dependabot.yml",
     "docs/benchmarks.md",
+    "docs/scale.md",
     "docs/experiments.md",
     "docs/first-page",
     "docs/from-sveltekit.md",
