@@ -51,7 +51,8 @@ def create_app(settings: Settings) -> Litestar:
         engine.engine.auto_reload = (
             os.environ.get("LITESTAR_DEBUG") == "1"
         )  # slow: it checks every template at each request
-        engine.engine.globals |= {"static": static_path, "status_place": status_place, "error_place": error_place}
+        engine.engine.globals["static"] = static_path
+        engine.engine.globals |= {"status_place": status_place, "error_place": error_place}
         engine.engine.filters["when"] = when
 
     app = Litestar(
