@@ -101,7 +101,8 @@ class Records:
     """Reads and writes records for one request. Every method raises `StoreUnavailable` if the store fails.
 
     Only this class tracks a request's time budget, and outages. A store limits each of its calls to `TIMEOUT`. A
-    request that has waited that long in all starts no other call. `limit` is a shorter time limit for each call, in seconds.
+    request that has waited that long in all starts no other call. `limit` is a shorter time limit for each call, in
+    seconds.
     """
 
     store: Store
