@@ -263,8 +263,9 @@ document.addEventListener("input", ({ target }) => {
   if ("unsavedGuard" in target.dataset) sayUnsaved(target);
 });
 
-const noteSaved = (field, text) => {
+const noteSaved = (field, text, etag) => {
   field.defaultValue = text;
+  field.etag = etag; // of `text`, if it is known
   delete field.dataset.unsaved;
   field.notice?.remove();
 };
@@ -312,13 +313,13 @@ const refresh = async (field, mine) => {
     result?.replaceChildren();
     return letVisitorChoose(field, saved);
   }
-  noteSaved(field, saved);
+  noteSaved(field, saved, field.etag);
 };
 
 const letVisitorChoose = (field, saved) => {
   const name = field.dataset.freshName ?? "text";
   const choose = (value) => {
-    noteSaved(field, saved);
+    noteSaved(field, saved, field.etag);
     field.value = value;
     sayUnsaved(field);
     field.focus();
