@@ -120,10 +120,12 @@ document.addEventListener("htmx:before:response", (event) => {
     leaveFor(ctx, () => location.assign(addressOf(ctx)));
   } else {
     // The request must not be sent twice.
-    const [, name] = headers.get("Content-Disposition")?.match(/filename="?([^";]+)/i) ?? [];
+    const disposition = headers.get("Content-Disposition") ?? "";
+    const [, name] = disposition.match(/filename="?([^";]+)/i) ?? [];
+    const [, encoded] = disposition.match(/filename\*=utf-8''([^;]+)/i) ?? []; // for a space, or beyond ASCII
     ctx.response.raw.blob().then((file) => {
       const link = make("a", { href: URL.createObjectURL(file) });
-      if (isAttachment) link.download = name ?? "";
+      if (isAttachment) link.download = encoded ? decodeURIComponent(encoded) : (name ?? "");
       link.click();
     });
   }
