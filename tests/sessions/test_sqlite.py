@@ -454,7 +454,7 @@ async def test_a_copy_that_fails_leaves_nothing_behind(database: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))  # fails as a full disk does, for this process alone
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="Check that the disk is not full"):
             await store.load("a")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
