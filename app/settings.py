@@ -34,11 +34,18 @@ class Settings(msgspec.Struct, frozen=True, rename="upper"):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Raises BadSetting. A variable that is set to nothing counts as not set."""
-        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        names = [field.encode_name for field in msgspec.structs.fields(cls)]
+        given = {name: environment[name].strip() for name in names if environment.get(name, "").strip()}
+        for name in GOOD_VALUES:
+            if not given.get(name, "").isascii():  # msgspec cannot read a byte that is not UTF-8
+                raise cls._refusal(name, given[name], "Expected ASCII characters")
         try:
             return msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:  # "Expected `int` >= 1 - at `$.SESSION_LIFETIME`"
             problem, _, name = str(error).rstrip("`").partition(" - at `$.")
-            rule = RULES.get(name, "It is in seconds.")
-            good = f"{rule} A good value: {name}={GOOD_VALUES[name]}"
-            raise BadSetting(f"{name}={given[name]!r} cannot be used: {problem}. {good}") from error
+            raise cls._refusal(name, given[name], problem) from error
+
+    @staticmethod
+    def _refusal(name: str, value: str, problem: str) -> BadSetting:
+        good = f"{RULES.get(name, 'It is in seconds.')} A good value: {name}={GOOD_VALUES[name]}"
+        return BadSetting(f"{name}={value!r} cannot be used: {problem}. {good}")

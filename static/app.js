@@ -120,10 +120,12 @@ document.addEventListener("htmx:before:response", (event) => {
     leaveFor(ctx, () => location.assign(addressOf(ctx)));
   } else {
     // The request must not be sent twice.
-    const [, name] = headers.get("Content-Disposition")?.match(/filename="?([^";]+)/i) ?? [];
+    const disposition = headers.get("Content-Disposition") ?? "";
+    const [, name] = disposition.match(/filename="?([^";]+)/i) ?? [];
+    const [, encoded] = disposition.match(/filename\*=utf-8''([^;]+)/i) ?? []; // for a space, or beyond ASCII
     ctx.response.raw.blob().then((file) => {
       const link = make("a", { href: URL.createObjectURL(file) });
-      if (isAttachment) link.download = name ?? "";
+      if (isAttachment) link.download = encoded ? decodeURIComponent(encoded) : (name ?? "");
       link.click();
     });
   }
@@ -263,8 +265,9 @@ document.addEventListener("input", ({ target }) => {
   if ("unsavedGuard" in target.dataset) sayUnsaved(target);
 });
 
-const noteSaved = (field, text) => {
+const noteSaved = (field, text, etag) => {
   field.defaultValue = text;
+  field.etag = etag; // of `text`, if it is known
   delete field.dataset.unsaved;
   field.notice?.remove();
 };
@@ -312,13 +315,13 @@ const refresh = async (field, mine) => {
     result?.replaceChildren();
     return letVisitorChoose(field, saved);
   }
-  noteSaved(field, saved);
+  noteSaved(field, saved, field.etag);
 };
 
 const letVisitorChoose = (field, saved) => {
   const name = field.dataset.freshName ?? "text";
   const choose = (value) => {
-    noteSaved(field, saved);
+    noteSaved(field, saved, field.etag);
     field.value = value;
     sayUnsaved(field);
     field.focus();

@@ -194,7 +194,8 @@ def hosts(url: str) -> list[dict[str, Any]]:
             raise ValueError
     except (asyncpg.InterfaceError, ValueError, OSError):
         raise ValueError(
-            "the address or the value of an option cannot be used, or a file that it names cannot be read. "
+            "the address, the value of an option or a PG… variable of the environment, such as PGPORT, cannot be used, "
+            "or a file that it names cannot be read. "
             "In a password, write special characters as %XX"
         ) from None
     if not options <= set(OPTIONS.split(", ")):

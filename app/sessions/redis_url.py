@@ -111,7 +111,8 @@ def _tls_context(options: dict[str, Any]) -> ssl.SSLContext:
         return _make_tls_context(**{name.removeprefix("ssl_"): value for name, value in options.items()})
     except Exception as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        raise BadURL(f"TLS does not accept the options {', '.join(options)} ({reason})") from None
+        what = "the environment, such as SSLKEYLOGFILE, or"  # OpenSSL has variables of its own
+        raise BadURL(f"TLS does not accept {what} the options {', '.join(options) or '(none)'} ({reason})") from None
 
 
 def _make_tls_context(

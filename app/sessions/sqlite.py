@@ -170,8 +170,9 @@ class SQLiteStore:
             database.close()
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(
-                f"{self._path} was replaced while the app runs, and its last saves could not be kept: {error}. "
-                f"Stop the app, remove {self._path}-wal and {self._path}-shm, and start the app again"
+                f"{self._path}, its -wal or its -shm was replaced while the app runs, and its last saves could not be "
+                f"kept yet: {error}. Check that the disk is not full and works; then the app goes on by itself. "
+                f"To give them up: stop the app, remove {self._path}-wal and {self._path}-shm, and start the app again"
             ) from error
         self._database = None
 

@@ -134,6 +134,9 @@ class Database:
         try:
             self.connection.execute("VACUUM INTO ?", (copy,))
             os.fsync(descriptor)
+        except BaseException:
+            os.unlink(copy)  # the disk may be full
+            raise
         finally:
             os.close(descriptor)
         os.rename(copy, self.path)

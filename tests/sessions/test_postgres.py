@@ -604,6 +604,12 @@ def test_an_address_that_cannot_work_is_refused_without_its_password(url: str) -
     assert refusal.value.__cause__ is None
 
 
+def test_a_variable_of_postgresql_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "abc")
+    with pytest.raises(ValueError, match="PGPORT"):
+        PostgresStore("postgresql://me@localhost/app")
+
+
 def test_over_tls(start_server: StartServer, postgres_server: PostgresServer, tmp_path: Path) -> None:
     postgres = PostgresServer().create()
     try:

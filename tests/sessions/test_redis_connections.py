@@ -130,6 +130,28 @@ def test_rule_12_connections_that_died_while_idle_cost_no_visitor_an_error(
     run(use_the_store())
 
 
+def test_rule_12_connections_that_died_and_are_noticed_one_after_the_other(
+    place: Place, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    """A cluster is explored again for each. That has to be quick, because the requests wait for it in turn."""
+
+    async def use_the_store() -> None:
+        async with place.store() as (proxy, store):
+
+            async def load(number: int) -> bytes | None:
+                await asyncio.sleep(number * 0.02)
+                return await store.load(IDS[number])
+
+            assert await asyncio.gather(*map(store.load, IDS)) == [None] * len(IDS)
+            await asyncio.sleep(0.15)
+            await proxy.forget()
+            assert await asyncio.gather(*map(load, range(len(IDS)))) == [None] * len(IDS)
+        assert "cmdstat_command:" not in place.server.answers("INFO", "commandstats"), "its answer takes long to read"
+
+    place.server.answers("CONFIG", "RESETSTAT")
+    run(use_the_store())
+
+
 def test_rule_12_a_connection_that_dies_the_moment_it_is_used(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:

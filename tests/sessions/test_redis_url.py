@@ -183,6 +183,11 @@ def good_urls() -> Iterator[str]:
         yield f"{scheme}://localhost/0?health_check_interval=0&socket_keepalive=No&socket_read_size=4096&username=a"
 
 
+def test_a_variable_of_openssl_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", "/no/such/folder/keys")
+    assert "SSLKEYLOGFILE" in refusal("rediss://localhost")
+
+
 def test_good_urls() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import re
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -443,6 +444,24 @@ async def test_a_moved_file_whose_last_saves_cannot_be_kept_is_refused(database:
     await store.close()
     with closing(sqlite3.connect(tmp_path / "moved")) as db:
         assert db.execute("SELECT id FROM sessions ORDER BY id").fetchall() == [("a",), ("b",)]
+
+
+async def test_a_copy_that_fails_leaves_nothing_behind(database: Path) -> None:
+    """On a full disk it would take up the space that the saves need."""
+    store = SQLiteStore(database)
+    await store.create("a", b"1" * 50_000, FAR)
+    os.unlink(f"{database}-wal")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))  # fails as a full disk does, for this process alone
+    try:
+        with pytest.raises(StoreUnavailable, match="Check that the disk is not full"):
+            await store.load("a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not os.path.exists(f"{database}-new")
+    assert await store.load("a") == b"1" * 50_000
+    await store.close()
+    assert integrity(database) == "ok"
 
 
 async def test_a_process_that_starts_after_the_file_was_deleted_takes_over_nothing(database: Path) -> None:

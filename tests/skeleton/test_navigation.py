@@ -327,6 +327,19 @@ def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit, asked: A
 
 @pytest.mark.full
 @IN_CHROMIUM
+@pytest.mark.parametrize("also", ["", 'filename="export.csv"; '])
+def test_a_file_from_a_boosted_form_keeps_a_name_with_special_characters(visit: Visit, also: str) -> None:
+    page = visit(LINKS)
+    disposition = f"attachment; {also}filename*=utf-8''%C3%89t%C3%A9%202026.csv"  # as Litestar's File writes it
+    headers = {"Content-Type": "text/csv", "Content-Disposition": disposition}
+    page.route("**/export.csv", lambda route: route.fulfill(headers=headers, body="POST,1\n"))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export by form").click()
+    assert download.value.suggested_filename == "Été 2026.csv"
+
+
+@pytest.mark.full
+@IN_CHROMIUM
 def test_a_boosted_link_to_plain_text_shows_it_as_text(visit: Visit) -> None:
     page = visit(LINKS)
     follow(page, "Plain text")

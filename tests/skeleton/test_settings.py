@@ -20,6 +20,7 @@ BAD = [
     ("SESSION_LIFETIME", "1_000"),
     ("SESSION_LIFETIME", "1 week"),
     ("SESSION_LIFETIME", "9" * 5000),
+    ("SESSION_LIFETIME", "\udcff"),  # a byte that is not UTF-8
     ("SESSION_IDLE_TIMEOUT", "soon"),
     ("SESSION_IDLE_TIMEOUT", "0"),
     ("SESSION_NAME", "Session"),
@@ -79,6 +80,11 @@ def test_a_bad_address_is_refused_without_its_password(url: str) -> None:
         load({"SESSION_STORE": url})
     assert "s3cret" not in str(refusal.value)
     assert "cret@" not in str(refusal.value)
+
+
+def test_a_variable_of_another_program_is_left_alone() -> None:
+    """Its name and value may be any bytes."""
+    assert Settings.from_environment({"OTHER\udcff": "\udcff"}) == Settings()
 
 
 def test_the_defaults() -> None:

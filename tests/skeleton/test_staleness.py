@@ -465,6 +465,24 @@ def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
     expect_status(page, "Saved")
 
 
+@pytest.mark.full
+@IN_CHROMIUM
+def test_a_tab_that_is_shown_again_shows_an_earlier_text_that_was_saved_again_elsewhere(
+    visit: Visit, answered: Callable[[], list[str]]
+) -> None:
+    page = visit()
+    tab = Tab(page)
+    tab.hide()
+    tab.show()
+    wait_in(page, lambda: any("/sample/saved" in answer for answer in answered()))
+    page.wait_for_timeout(300)
+    saved(page, "new")
+    tab.hide()
+    change_elsewhere(page, "old")
+    tab.show()
+    expect_text(page, "old")
+
+
 @pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
 @pytest.mark.full
 @IN_CHROMIUM
