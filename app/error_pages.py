@@ -1,4 +1,4 @@
-"""Pages that show each error, for people who change how errors look. Only with LITESTAR_DEBUG=1."""
+"""Pages that show each error, to preview how errors look. The app serves them only with LITESTAR_DEBUG=1."""
 
 from http import HTTPStatus
 
@@ -21,7 +21,7 @@ async def list_errors() -> Template:
 
 @route("/{status:int}", http_method=PAGE)
 async def show_error(status: FromPath[int]) -> None:
-    """Fail with this status, by the exception that causes it most often."""
+    """Raise the exception that most often causes this status, or 404 for an unknown status."""
     causes: dict[int, type[Exception]] = {409: SessionEnded, 500: RuntimeError, 503: StoreUnavailable}
     raise causes[status]() if status in causes else HTTPException(status_code=status if status in MESSAGES else 404)
 

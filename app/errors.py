@@ -1,4 +1,4 @@
-"""Every error becomes an answer here: a page, a fragment or plain text, whichever the client can show."""
+"""Turn every error into a response: a page, a fragment or plain text, depending on the client."""
 
 import logging
 import re
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 class Text(NamedTuple):
-    """What people read: what happened, and what to do now."""
+    """A message for the visitor: what happened, and what to do about it."""
 
     message: str
     remedy: str
 
 
-# Each text has to be true of every request that gets this status, so none mentions saving.
+# All requests with a status get the same text, so no text mentions saving.
 MESSAGES = {
     400: Text("The server did not understand this request.", "Check what you sent, then try again."),
     403: Text("You are not allowed to do this.", "If you think you should be, log in and try again."),
@@ -49,7 +49,7 @@ SESSION_MESSAGES: dict[type[Exception], Text] = {
     SessionTooLarge: Text("This is more than a session can hold: 1 MiB in all.", MESSAGES[413].remedy),
     StoreUnavailable: Text("The server cannot use its session store right now.", MESSAGES[503].remedy),
 }
-# The same for a form whose text comes back. After a 500 or 503 nobody knows whether the text was saved.
+# For an error page that gives the form's text back. After a 500 or 503 the server may or may not have saved the text.
 UNKNOWN_OUTCOME = "What you sent may have been saved or not."
 FORM_MESSAGES = {
     409: Text(
@@ -62,31 +62,31 @@ FORM_MESSAGES = {
 
 
 class UserFacingError(HTTPException):
-    """An error whose `detail` was written for the person who reads the answer.
+    """An error whose `detail` is shown to the visitor.
 
     raise UserFacingError(status_code=422, detail="The date has to be in the future.")
     """
 
 
 def wants_fragment(request: Request[Any, Any, Any]) -> bool:
-    """Whether htmx will put the answer into a part of the page. For whole pages it says `full`."""
+    """Return whether htmx will put the response into a part of the page. For whole pages htmx sends `full`."""
     return request.headers.get("hx-request-type") == "partial"
 
 
 def wants_page(request: Request[Any, Any, Any]) -> bool:
-    """Whether the client prefers HTML, as a browser does when it navigates and curl (`*/*`) does not."""
+    """Return whether the client prefers HTML. A browser that navigates does; curl (`*/*`) does not."""
     try:
         return request.accept.best_match(["text/plain", "text/html"]) == "text/html"
-    except OverflowError:  # Litestar's parser, for q=1e999
+    except OverflowError:  # Litestar's parser raises it for q=1e999
         return False
 
 
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer an error. The text of an exception is shown only if it was written for people."""
+    """Return the response to an error. It shows an exception's text only if the text was written for visitors."""
     status = _status_of(request, error)
     if status >= 500 and status != 503:
         logger.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
-    # What `forms.py` has read: the page gives it back. Nothing is given back to a request that was not allowed.
+    # The text that `forms.py` has read. The page gives it back, except to a request that was not allowed.
     submission = None if status == 403 else request.state.get("submission")
     title = responses.get(status, "Error")
     message, remedy = _explain(request, error, status, with_form=submission is not None)
@@ -112,20 +112,20 @@ def _status_of(request: Request[Any, Any, Any], error: Exception) -> int:
 
 
 def _has_valid_host(request: Request[Any, Any, Any]) -> bool:
-    """Whether the Host can be part of a URL. For one like `x:99999`, `request.url` raises ValueError.
+    """Return whether the Host header is valid in a URL. With `x:99999`, `request.url` raises ValueError.
 
-    Handlers may ask for the URL, and Litestar does so itself to report a missing parameter.
+    Handlers may read the URL, and Litestar reads it to report a missing parameter.
     """
     try:
         for host in request.headers.getall("host", []):
-            _ = urlsplit(f"//{host}").port  # raises if it is not a port
+            _ = urlsplit(f"//{host}").port  # raises ValueError if it is not a port
     except ValueError:
         return False
     return True
 
 
 def _client_hung_up(error: Exception) -> bool:
-    """Whether an upload broke off. Litestar reports that as an error of the server, which it is not."""
+    """Return whether the client broke off an upload. Litestar reports this as a server error, which it is not."""
     return isinstance(error, InternalServerException) and error.detail == "client disconnected prematurely"
 
 
@@ -144,12 +144,12 @@ def _explain(request: Request[Any, Any, Any], error: Exception, status: int, wit
 
 
 def _body_limit(request: Request[Any, Any, Any]) -> int | None:
-    """Return the size (bytes) up to which this route reads a body."""
+    """Return the size of the largest body, in bytes, that this route accepts."""
     limit = getattr(request.route_handler, "resolve_request_max_body_size", lambda: None)()
     return limit if isinstance(limit, int) else None
 
 
-# What msgspec calls the types and limits, and what people call them.
+# msgspec's names for types and limits, with the plain words for them.
 TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -168,7 +168,7 @@ LIMITS = {
 
 
 def _explain_validation(error: ValidationException) -> str:
-    """Say what is wrong where: "The value of number is not valid: expected a whole number of at least 1." """
+    """Say which value is wrong, and why: "The value of number is not valid: expected a whole number of at least 1." """
     problems = []
     for problem in error.extra if isinstance(error.extra, list) else []:
         message, key = str(problem.get("message", "")), problem.get("key", "")

@@ -3,10 +3,10 @@
     COMMENT = Field("comment", label="Your comment", kind="textarea", max_size=10_000)
     (comment,) = await read_form(request, COMMENT)
 
-What was read is recorded. If the request fails later, for whatever reason, the error page shows a form that holds the
-visitor's text and sends it again (`templates/error.html`).
+`read_form` records the text. If the request fails later, the error page shows a form with the visitor's text, which the
+visitor can send again (`templates/error.html`).
 
-The form itself has two places that `static/app.js` fills. A field names the second one: aria-describedby="error".
+Each form has a place for its status and a place for errors. The fields refer to the latter: aria-describedby="error".
 
     <div class="actions"><button>Save</button>{{ status_place() }}</div>
     {{ error_place() }}
@@ -24,7 +24,7 @@ from app.errors import UserFacingError
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 PLAIN_TEXT = "text/plain"
-MAX_FIELDS = 100  # in one form, known or not
+MAX_FIELDS = 100  # per form, unknown fields included
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Field:
     label: str
     max_size: int = 10_000  # bytes of UTF-8
     kind: Literal["text", "textarea", "password", "hidden"] = "text"
-    default: str | None = None  # for a form without this field, such as an unticked checkbox; None: refuse the form
+    default: str | None = None  # if the form lacks this field, like an unticked checkbox; None: refuse the form
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was sent, for the error page to send again."""
+    """The data of a form, which the error page can send again."""
 
     method: str
     action: str
     fields: list[tuple[Field, str]]  # with "" for passwords
-    has_null: bool  # some text held U+0000, which is replaced by U+FFFD here
+    has_null: bool  # whether a text contained U+0000; `fields` has U+FFFD instead
 
 
 async def read_form(request: Request[Any, Any, Any], *fields: Field) -> list[str]:
     """Return the texts of these fields, in this order, with LF as line ending.
 
-    Raises HTTPException: 400 for what is not a form with exactly one valid text per field, and for an upload that
-    broke off; 413 for a text over its field's limit or a body over the app's limit; 415 for other media types.
+    Raises HTTPException: 400 if the body is not a form with exactly one valid text per field, or if the upload broke
+    off; 413 if a text exceeds its field's limit or the body exceeds the app's limit; 415 for other media types.
     """
     body = await _read_body(request, URL_ENCODED)
     try:
@@ -89,9 +89,9 @@ async def _read_body(request: Request[Any, Any, Any], *accepted: str) -> str:
 
 
 def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: list[str]) -> list[str]:
-    """Record the texts, then refuse those that cannot be taken."""
+    """Record the texts, then raise UserFacingError if a text contains U+0000 or is too long."""
     texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
-    # One slash at the start: two would make it the address of another host.
+    # Exactly one slash at the start: an address that starts with two names another host.
     action = "/" + request.scope["raw_path"].decode("latin-1").lstrip("/")
     if query := request.scope["query_string"].decode("latin-1"):
         action += f"?{query}"
@@ -112,11 +112,11 @@ def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: li
     return texts
 
 
-# Functions and not macros: a template calls them for a third of the time, and imports nothing.
+# Functions, not macros: they take a third of the time, and templates need not import them.
 
 
 def status_place(busy: str = "Saving…") -> Markup:
-    """Return the place beside a button that says `busy` while the form is being sent, and then the result."""
+    """Return the status place beside a button. It shows `busy` while the form is being sent, then the result."""
     html = f'<div role="status"><span class="busy">{escape(busy)}</span><span class="result"></span></div>'
     return Markup(html)  # noqa: S704 - what is put in is escaped
 
@@ -124,8 +124,8 @@ def status_place(busy: str = "Saving…") -> Markup:
 def error_place(place_id: str = "error", unreachable: str = "", timeout: str = "") -> Markup:
     """Return the place where a form's errors appear. `place_id` is its id in the page.
 
-    If the server does not answer, `static/app.js` says what is true of every form. A form that knows better says so
-    with `unreachable` and `timeout`.
+    If the server does not answer, `static/app.js` shows a general message in it. `unreachable` and `timeout` replace
+    that message.
     """
     messages = (("unreachable", unreachable), ("timeout", timeout))
     data = "".join(f' data-{name}="{escape(text)}"' for name, text in messages if text)

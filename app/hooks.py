@@ -1,4 +1,4 @@
-"""What happens around requests, in this order. The counterpart of SvelteKit's `hooks.server.js`."""
+"""The hooks that run around every request, in order. SvelteKit has `hooks.server.js` for this."""
 
 import logging
 from typing import Any
@@ -32,7 +32,7 @@ def around_every_request(settings: Settings) -> list[InitPlugin]:
 
 
 class SecurityHeaders(InitPlugin):
-    """Adds headers that switch off what no page of this app needs."""
+    """Adds headers that switch off browser features which no page of this app needs."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.before_send.append(add_security_headers)
@@ -56,7 +56,7 @@ class SessionEndLog(InitPlugin):
 async def log_ended_session(session_id: str, reason: Reason, new_id: str | None) -> None:
     """Copy this to add a listener, or add yours to the set `app.event_emitter.listeners["session_destroyed"]`.
 
-    `new_id` is the id under which the data of a `rotated` session lives on.
+    `new_id` is the new id of a `rotated` session, otherwise None.
     """
     logger.info("Session %s was %s", session_id, f"rotated to {new_id}" if new_id else reason)
 

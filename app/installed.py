@@ -1,4 +1,4 @@
-"""Checks that the packages which the app needs are installed. `main.py` imports it before anything else."""
+"""Checks that the app's dependencies are installed. `main.py` imports this module before anything else."""
 
 import sys
 from importlib.util import find_spec

@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> Litestar:
         engine.engine.undefined = StrictUndefined
         engine.engine.auto_reload = (
             os.environ.get("LITESTAR_DEBUG") == "1"
-        )  # slow: it checks every template at each request
+        )  # slow: Jinja checks every template on each request
         engine.engine.globals["static"] = static_path
         engine.engine.globals |= {"status_place": status_place, "error_place": error_place}
         engine.engine.filters["when"] = when
@@ -91,7 +91,7 @@ class HealthCheckFilter(logging.Filter):
 def configure_logging() -> None:
     """Log one line per event, in the same format for the app and uvicorn: time, level, process, logger, text.
 
-    Each line is written at once. Litestar's own handler uses a thread, and can lose the last lines at a stop.
+    The handlers write each line at once. Litestar's own handler uses a thread, and can lose the last lines at shutdown.
     """
     formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
     logging.basicConfig(level=logging.INFO, force=True)
@@ -105,5 +105,5 @@ try:
     app = create_app(Settings.from_environment())
 except BadSetting as error:
     sys.stderr.write(f"Cannot start: {error}\n")
-    sys.exit(3)  # uvicorn's code for a failed start: with several workers, the parent gives up too
+    sys.exit(3)  # uvicorn's exit code for a failed start, which also stops the parent of several workers
 configure_logging()

@@ -1,4 +1,4 @@
-"""The settings: read from the environment once, at start, and refused there if they are wrong."""
+"""The settings. The app reads them from the environment when it starts, and does not start if one is invalid."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import msgspec
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
-# At most ten years: beyond that lies a slip of the finger.
+# At most ten years: a larger number is probably a typing error.
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
 RULES = {"SESSION_NAME": "It has lower-case letters, digits and _, at most 31, and starts with a letter."}
 GOOD_VALUES = {
@@ -24,7 +24,7 @@ class BadSetting(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True, rename="upper"):
-    """The environment variables of the same names in capitals. `.env.example` says what each one means."""
+    """The settings. Environment variables have the same names in capitals. `.env.example` explains them."""
 
     session_store: str = DEFAULT_STORE
     session_name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,30}$")] = "session"
@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper"):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Raises BadSetting. A variable that is set to nothing counts as not set."""
+        """Read the settings. An empty variable counts as not set. Raises BadSetting."""
         names = [field.encode_name for field in msgspec.structs.fields(cls)]
         given = {name: environment[name].strip() for name in names if environment.get(name, "").strip()}
         for name in GOOD_VALUES:

@@ -1,4 +1,4 @@
-"""Serves the folder `static/`: compressed where the browser accepts that, and cached for a year."""
+"""Serves the folder `static/`. Browsers cache the files for a year, and get them compressed if they accept that."""
 
 import errno
 import re
@@ -14,13 +14,13 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ASGIApp, Message, PathType, Receive, Scope, Send
 from litestar.types.file_types import FileInfo
 
-# The address names the file and changes with it, and Litestar answers no conditional request: nobody needs these.
+# Unneeded because each file's address changes with its content, and Litestar does not answer conditional requests.
 UNNEEDED_HEADERS = (b"content-disposition", b"etag", b"last-modified")
 REFUSES_GZIP = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)")
 
 
 def create_static_router(path: str, folder: Path) -> Router:
-    """Return the routes below `path`, which has to change whenever a file in the folder changes."""
+    """Return the routes below `path`. Use another `path` whenever a file in the folder changes."""
     return create_static_files_router(
         path,
         [folder],
@@ -32,7 +32,7 @@ def create_static_router(path: str, folder: Path) -> Router:
 
 
 class FileSystem(BaseLocalFileSystem):
-    """The local files. A path that no file can have, such as one with a null byte, leads to a 404 and not to a 500."""
+    """The local files. A path that no file can have, such as one with a null byte, gets 404 instead of 500."""
 
     async def info(self, path: PathType, **kwargs: Any) -> FileInfo:
         try:
@@ -46,7 +46,7 @@ class FileSystem(BaseLocalFileSystem):
 
 
 def drop_unneeded_headers(app: ASGIApp) -> ASGIApp:
-    """Save 150 bytes a file: a page that a phone loads for the first time needs six files."""
+    """Drop `UNNEEDED_HEADERS`. This saves 150 bytes per file, and a first visit loads six files."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_fewer(message: Message) -> None:
@@ -60,13 +60,15 @@ def drop_unneeded_headers(app: ASGIApp) -> ASGIApp:
 
 
 def compress(app: ASGIApp) -> ASGIApp:
-    """Compress static files, and no pages: text beside words that an attacker may choose can be guessed from the length
-    of the page (BREACH). A page is small, too, and its head must not wait for its body.
+    """Compress static files, but not pages.
+
+    If an attacker can put words into a page, its compressed length helps to guess the text beside them (BREACH). Pages
+    are also small, and the head of a page must not wait for its body.
     """
     compressing = CompressionMiddleware(app, CompressionConfig(backend="gzip"))
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        # Litestar takes `gzip;q=0` for a yes.
+        # Litestar reads `gzip;q=0`, a refusal, as acceptance.
         refused = REFUSES_GZIP.search(Headers.from_scope(scope).get("accept-encoding", "").lower())
         await (app if refused else compressing)(scope, receive, send)
 

@@ -10,7 +10,7 @@ ELEMENT = Markup('<time datetime="{}" title="{}">{}</time>')
 
 
 def when(instant: float) -> Markup:
-    """Return a `<time>` element for a Unix time: how far away it is, with the exact time behind it, in UTC."""
+    """Return a `<time>` element for a Unix time in seconds. It says how far away the time is; its title is exact."""
     exact = datetime.fromtimestamp(instant, UTC)
     return ELEMENT.format(
         exact.isoformat(timespec="seconds"), f"{exact:%-d %B %Y, %H:%M:%S} UTC", relative(instant - time.time())
@@ -18,7 +18,7 @@ def when(instant: float) -> Markup:
 
 
 def relative(seconds: float) -> str:
-    """Say how far away a time is: "in 7 days", "3 hours ago". Seconds in the past are negative."""
+    """Say how far away a time is: "in 7 days", "3 hours ago". `seconds` is negative in the past."""
     for unit, size in UNITS.items():
         if (number := round(abs(seconds) / size)) >= 1:
             amount = f"{number} {unit}{'s' if number > 1 else ''}"

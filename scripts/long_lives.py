@@ -1,4 +1,4 @@
-"""What grows while the app runs for long: the SQLite file, its log of writes, the memory, the app's log.
+"""Measure what grows while the app runs for a long time: the SQLite file, its write-ahead log, memory, the app's log.
 
 .venv/bin/python -m scripts.long_lives
 
@@ -21,7 +21,7 @@ from app.sessions.sqlite import SQLiteStore
 from tests.support import HOME, Server
 
 RECORDS = 20_000
-SIZE = 2_000  # bytes a record
+SIZE = 2_000  # bytes per record
 CONNECTIONS = 500
 BAD_COOKIES = 10_000
 
@@ -61,7 +61,7 @@ async def create(sessions: SessionManager, prefix: str, deadline: float) -> None
 
 
 async def measure_wal(path: Path) -> None:
-    """Show the size of the write-ahead log after many saves: alone, beside a long reader, and after that."""
+    """Show the size of the write-ahead log after many saves: alone, during a long read, and after the read."""
     wal, store = path.with_name(f"{path.name}-wal"), SQLiteStore(path)
     await store.create("a" * 64, b"0" * SIZE, time.time() + 1000)
     await save(store)
@@ -91,7 +91,7 @@ async def save(store: SQLiteStore) -> None:
 def measure_connections(server: Server) -> None:
     """Show what an idle keep-alive connection costs."""
     with ExitStack() as stack:
-        open_connection(server, stack)  # pays for what the process needs once, such as the template
+        open_connection(server, stack)  # makes the process allocate what it needs once, such as the template
         before = memory(server)
         for _ in range(CONNECTIONS):
             open_connection(server, stack)

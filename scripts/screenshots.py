@@ -3,9 +3,9 @@
 .venv/bin/python -m scripts.screenshots MODULE                 those in MODULE.FOR_THE_README, into docs/screenshots
 .venv/bin/python -m scripts.screenshots MODULE FOLDER [WORD]   every state, or those whose name has this word in it
 
-MODULE has the states of the pages: tests.skeleton.pages, or the one beside the tests of your own pages.
-Needs Chromium. The letters are those of the machine: on Debian, fonts-urw-base35 and fonts-inter come near to what most
-visitors see.
+MODULE defines the states of the pages: tests.skeleton.pages, or the module beside the tests of your own pages.
+Needs Chromium. The pictures show this machine's fonts. On Debian, fonts-urw-base35 and fonts-inter come close to what
+most visitors see.
 """
 
 import itertools
@@ -19,8 +19,8 @@ from playwright.sync_api import sync_playwright
 from app.settings import PROJECT
 from tests.support import CHROMIUM_OPTIONS, Server, require
 
-LOOKS = ("light", "dark", "forced")  # the last is what a contrast theme of Windows does
-SIZES = {"desktop": (1280, 760, 1), "phone": (360, 740, 2)}  # width and height in CSS pixels, pixels for each
+LOOKS = ("light", "dark", "forced")  # "forced" stands for a contrast theme of Windows
+SIZES = {"desktop": (1280, 760, 1), "phone": (360, 740, 2)}  # width, height in CSS pixels; device pixels per CSS pixel
 
 if len(sys.argv) < 2:
     sys.exit(__doc__)
@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
             base_url=server.url, viewport={"width": width, "height": height}, device_scale_factor=scale
         )
         for _ in states.STATES[state](page, server):
-            page.wait_for_timeout(300)  # for what appears or turns
+            page.wait_for_timeout(300)  # for animations
             for look in looks:
                 page.emulate_media(
                     color_scheme="dark" if look == "dark" else "light",

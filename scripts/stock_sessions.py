@@ -18,7 +18,7 @@ Cases = dict[str, Callable[["Stock"], Awaitable[str]]]
 
 
 class BreakableStore(MemoryStore):
-    """Without slots, so that a method can be broken."""
+    """A store without slots, so a case can replace its methods."""
 
 
 class Stock:

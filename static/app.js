@@ -1,8 +1,8 @@
-// What htmx leaves to the page: say what went wrong, keep the focus, let the visitor's last navigation win, lose no
-// typed text, show nothing stale. Pages ask for the last two by attributes of a text field:
-//   data-unsaved-guard      visitors who leave with unsaved text are asked first
-//   data-fresh="/address"   a tab that is shown again asks this address for the saved text
-//   data-fresh-name="note"  what people call that text
+// What htmx leaves to the page: show errors, keep the focus, let the visitor's last navigation win, lose no typed text,
+// show nothing stale. Attributes of a text field switch on the last two:
+//   data-unsaved-guard      ask before the visitor leaves with unsaved text
+//   data-fresh="/address"   fetch the saved text from this address when the tab is shown again
+//   data-fresh-name="note"  the word for that text in messages
 
 const make = (tag, properties, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
@@ -19,7 +19,7 @@ const isHistory = ({ request: { headers } }) => "HX-History-Restore-Request" in 
 const UNREACHABLE = "The server cannot be reached. Try again in a moment.";
 const TIMEOUT = "The server did not answer in time. It may have done what you asked for: look before you try again.";
 
-// The place of the form around the element, or the page's own.
+// The error place of the element's form, or else of the page.
 const findErrorPlace = (element) => {
   const form = element.closest("form");
   const places = (form ?? document).querySelectorAll(".error");
@@ -40,7 +40,7 @@ document.addEventListener("htmx:config:request", ({ target, detail: { ctx } }) =
   target.closest("form")?.querySelector(".result")?.replaceChildren();
 });
 
-// An error goes to an error place, even if the page has none, and even if htmx was to select a part of a whole page.
+// Show an error in an error place. If the page has no such place, make one. Of a whole error page, show only the text.
 const redirectError = (ctx, task) => {
   task.target ??= errorPlace(ctx.sourceElement);
   const texts = [...task.fragment.querySelectorAll("main [role=alert] > *")];
@@ -49,16 +49,16 @@ const redirectError = (ctx, task) => {
   ctx.title = null;
 };
 
-// No answer at all: the network failed, or the time was up. Or the visitor is about to leave, which aborts requests:
-// wait for a moment to see that, since some engines report the failure first.
+// No answer at all: the network failed, the request timed out, or the visitor is leaving, which aborts requests. Some
+// engines report the failure before they report that the visitor leaves, so wait for a moment.
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   setTimeout(() => {
     const element = ctx?.sourceElement;
     if (!element?.isConnected || leaving || (isNavigation(ctx) && ctx !== pageRequest)) return;
     if (isHistory(ctx)) return leaveFor(ctx, () => location.reload());
-    // Follow the link as if it were not boosted, and the browser says what is the matter.
+    // Follow the link as if it were not boosted, so the browser shows what is wrong.
     if (isNavigation(ctx) && element.matches("a")) return leaveFor(ctx, () => location.assign(element.href));
-    if (ctx.sourceEvent && !ctx.sourceEvent.isTrusted) return; // no visitor has asked for anything
+    if (ctx.sourceEvent && !ctx.sourceEvent.isTrusted) return; // the visitor did not cause this request
     const place = errorPlace(element);
     const timeout = ctx.request.signal.reason === "timeout";
     const kept = element.querySelector("[data-unsaved-guard]") ? " What you entered is still here." : "";
@@ -68,7 +68,7 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
 
 // Focus
 
-// A button that is disabled while it sends loses the focus: remember what had it.
+// A button that is disabled during a request loses the focus, so remember the focused element.
 document.addEventListener("htmx:config:request", ({ target }) => {
   const form = target.closest("form");
   if (form) form.focused = document.activeElement;
@@ -81,8 +81,8 @@ document.addEventListener("htmx:finally:request", ({ target: { focused } }) => {
   });
 });
 
-// If the focused element was replaced, the page takes the focus. After a boosted link that replaces the announcement
-// of a load: a screen reader says the page's name, and the next Tab leads to its first link.
+// If the focused element was replaced, focus <main>. After a boosted link, this does what a browser does after a load:
+// a screen reader says the page's name, and the next Tab leads to its first link.
 let hadFocus;
 document.addEventListener("htmx:before:swap", () => {
   hadFocus = document.activeElement !== document.body;
@@ -106,7 +106,7 @@ document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
   pageRequest = ctx;
 });
 
-// A download, or anything else that is not a page, is the browser's business.
+// Leave a download, or anything else that is not a page, to the browser.
 document.addEventListener("htmx:before:response", (event) => {
   const { ctx } = event.detail;
   const { headers, status } = ctx.response.raw;
@@ -144,14 +144,14 @@ document.addEventListener("htmx:before:swap", (event) => {
     event.preventDefault();
     return leaveFor(ctx, () => (isHistory(ctx) ? location.reload() : location.assign(addressOf(ctx))));
   }
-  if (task) task.target = document.body; // an error page, too, is a page
-  if (status >= 400 && ctx.request.method !== "GET") ctx.push = "false"; // reload would send a GET there
+  if (task) task.target = document.body; // also for an error page
+  if (status >= 400 && ctx.request.method !== "GET") ctx.push = "false"; // a reload would send a GET to this address
   scrolledTo[position] = isHistory(ctx) ? lastScroll : scrollY;
   if (isHistory(ctx)) position = history.state?.at ?? position;
 });
 
-// htmx ignores the <head> of an answer except for its title. A page with files of its own, or of a newer version of
-// the app, needs a full load.
+// htmx ignores a response's <head>, except for the title. A page needs a full load if it has its own files, or files of
+// a newer version of the app.
 const filesOf = ({ head }) =>
   [...head.querySelectorAll("script[src], link[rel=stylesheet]")].map((element) => element.src || element.href);
 const namesNewFiles = (text) => {
@@ -164,14 +164,14 @@ const addressOf = ({ request, response }) => {
   return pathname + search + (request.anchor ? `#${request.anchor}` : "");
 };
 
-// Each entry of the tab's history knows its position, so that a refused Back or Forward can be undone.
+// Each entry of the tab's history stores its position, to undo a Back or Forward that the visitor cancels.
 
 let position = history.state?.at ?? history.length - 1;
 let returning = false;
 const stamp = () => history.replaceState({ ...history.state, at: position }, "");
 stamp();
 document.addEventListener("htmx:before:history:update", () => {
-  history.scrollRestoration = "manual"; // the browser would note how far the page that came is scrolled
+  history.scrollRestoration = "manual"; // otherwise the browser stores the new page's scroll position
   stamp(); // htmx may have replaced the state
 });
 document.addEventListener("htmx:after:swap", stamp);
@@ -181,11 +181,11 @@ document.addEventListener("htmx:after:history:push", () => {
   stamp();
 });
 
-// Back and Forward lead to where a page was scrolled to.
+// Back and Forward restore the scroll position.
 
 const scrolledTo = {}; // by position in the history
 let lastScroll = scrollY;
-let traversing = false; // the browser may scroll the old page before the new one has arrived
+let traversing = false; // during Back and Forward the browser may scroll the old page before the new page arrives
 window.addEventListener("scroll", () => {
   if (!traversing) lastScroll = scrollY;
 });
@@ -212,15 +212,15 @@ const undoTraversal = () => {
   if (returning) history.go(distance);
 };
 
-// Unsaved text. A field's `value` is what the visitor sees, its `defaultValue` what is saved, as far as this tab knows.
-// `data-unsaved` marks a text that the server has given back because it was not saved, or may not have been.
+// Unsaved text. A field's `value` is what the visitor sees. Its `defaultValue` is what the server has saved, as far as
+// this tab knows. `data-unsaved` marks a text that the server has given back because it may not be saved.
 
 const all = (selector) => [...document.querySelectorAll(selector)];
 const isUnsaved = (field) => field.value !== field.defaultValue || "unsaved" in field.dataset;
 const unsavedFields = (form) => all("[data-unsaved-guard]").filter((field) => field.form !== form && isUnsaved(field));
-const unsavedText = (form) => unsavedFields(form).map((field) => field.value).join("\0"); // fields that `form` sends do not count
+const unsavedText = (form) => unsavedFields(form).map((field) => field.value).join("\0"); // except those that `form` sends
 
-// Ask before unsaved text is replaced: when the visitor sets out, and again if more was typed before the answer came.
+// Ask before replacing unsaved text: when the navigation starts, and again if the visitor types more before the answer.
 const mayReplacePage = (ctx) => {
   const text = unsavedText(ctx.request.form ?? undefined);
   if (!unsavedFields(ctx.request.form ?? undefined).length || text === ctx.givenUp) return true;
@@ -272,7 +272,7 @@ const noteSaved = (field, text, etag) => {
   field.notice?.remove();
 };
 
-// Chromium does not tell by `navigator.cookieEnabled`, so try it.
+// Chromium's `navigator.cookieEnabled` does not show this, so try to set a cookie.
 const cookiesAreRefused = () => {
   document.cookie = "probe=1; SameSite=Strict";
   const refused = !document.cookie.includes("probe=1");
@@ -293,9 +293,9 @@ document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
   for (const field of sent) noteSaved(field, request.body.get(field.name));
 });
 
-// A tab that is shown again asks what is saved by now. Without an answer nothing is known, so nothing is said.
+// When the tab is shown again, fetch the saved text. Without an answer, change nothing.
 
-let turn = 0; // an answer counts only if nothing was asked or sent after its question
+let turn = 0; // ignore an answer if a later request has asked for the text or changed it
 const countSave = ({ detail: { ctx } }) => {
   if (ctx.request.method !== "GET") turn += 1;
 };
@@ -359,14 +359,14 @@ window.addEventListener("focus", comeBack); // for windows side by side, which a
 // Back and Forward may show a page as it was left, without asking the server (bfcache; no-store does not prevent it).
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
-  mayLeave = true; // unsaved text that was left behind has been asked about
+  mayLeave = true; // the visitor was already asked about unsaved text
   location.reload();
 });
-// Such a page is visible for a moment before it reloads: hide it when it is left.
+// Such a page is visible for a moment before it reloads, so hide it when the visitor leaves.
 window.addEventListener("pagehide", () => {
   leaving = true;
   document.documentElement.hidden = true;
 });
 
-// htmx has started before this script, and perhaps before its extension had arrived: let it look at the page again.
+// htmx has started before this script, and perhaps before its extension was loaded, so let it process the page again.
 htmx.process(document.body, true);

@@ -1,4 +1,4 @@
-"""Fixtures. For tests of your own pages you need one: `client_with`."""
+"""Fixtures. For tests of your own pages you need only `client_with`."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --full, leave out what is marked with `full`: a test, a module, or one parameter, such as a store."""
+    """Without --full, deselect everything marked `full`: a test, a module, or one parameter, such as a store."""
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
@@ -102,7 +102,7 @@ async def client_with(app: Litestar, sessions: SessionManager) -> AsyncIterator[
                 session.update({Key(name, object): value for name, value in values.items()})
                 await session.save()
                 assert session.cookie
-                # With the domain: a cookie that the server sets later has to replace this one.
+                # Set the domain, so a cookie that the server sets later replaces this cookie.
                 client.cookies.set("session", session.cookie[0], domain="127.0.0.1")
             return client
 
@@ -111,14 +111,14 @@ async def client_with(app: Litestar, sessions: SessionManager) -> AsyncIterator[
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """For a module at a time, since the async tests of others cannot run beside Playwright's loop."""
+    """Run Playwright for one module at a time, because async tests cannot run beside its event loop."""
     with sync_playwright() as playwright:
         yield playwright
 
 
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
-    """Chromium, for what Playwright can do with no other browser."""
+    """Chromium, for features that Playwright has for no other browser."""
     with launch_chromium(playwright, page_cache=False) as browser:
         yield browser
 
@@ -139,7 +139,7 @@ def playwright_browsers(playwright: Playwright) -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="module")
 def launch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Browser]:
-    """Return a browser of an engine, started once for the tests of a module; WebKit once for all."""
+    """Return a function that starts a browser: once per module, and WebKit once for all modules."""
     browsers: dict[tuple[str, bool, bool], Browser] = {}
 
     def start(engine: str, page_cache: bool, script: bool) -> Browser:
@@ -166,7 +166,7 @@ def launch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(params=[name if name == "chromium" else pytest.param(name, marks=pytest.mark.full) for name in ENGINES])
 def browser_engine(request: pytest.FixtureRequest) -> str:
-    """The engine that a test runs in: each in turn, in the full run. What one cannot do is in `browsers/limits.py`."""
+    """The engine of a test: with --full, each in turn. `browsers/limits.py` lists what an engine cannot do."""
     engine: str = request.param
     path = request.node.path
     name = f"{path.parent.name}/{path.stem}::{request.node.originalname}"
@@ -179,7 +179,7 @@ def browser_engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_context(launch: Callable[..., Browser], browser_engine: str) -> Iterator[Callable[..., BrowserContext]]:
-    """Make a new visitor. `page_cache` and `java_script_enabled` may be False; `base_url` is the server's address."""
+    """Make new visitors. `page_cache` and `java_script_enabled` may be False; `base_url` is the server's address."""
     with ExitStack() as stack:
 
         def new_context(page_cache: bool = True, java_script_enabled: bool = True, **options: Any) -> BrowserContext:
@@ -189,7 +189,7 @@ def new_context(launch: Callable[..., Browser], browser_engine: str) -> Iterator
             context = browser.new_context(**options)
             stack.callback(context.close)
             if browser_engine == "firefox" and not java_script_enabled:
-                # Playwright itself needs scripts in Firefox. The pages have none of their own then, and none inline.
+                # Playwright itself needs scripts in Firefox. Block the pages' script files; no page has inline scripts.
                 context.route("**/*.js", lambda route: route.abort())
             return context
 
@@ -213,7 +213,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 @pytest.fixture(scope="module", params=STORES)
 def store_kind(request: pytest.FixtureRequest) -> str:
-    """The kind of store behind `server`: each in turn. A module where nothing depends on it overrides this fixture."""
+    """The kind of store behind `server`: each in turn. Override this fixture in a module that needs only one kind."""
     kind: str = request.param
     return kind
 
@@ -227,7 +227,7 @@ def server(
     server = Server(folder, empty_store(store_kind, request, folder)).start()
     yield server
     server.close()
-    # Whatever a test does, it must never end in an error that nobody foresaw.
+    # No test may cause an unexpected error in the server.
     assert "Traceback" not in server.log, server.log
 
 

@@ -1,4 +1,4 @@
-"""Proves that a store keeps the contract of `app/sessions/store.py`. For a store of your own:
+"""Tests that a store keeps the contract of `app/sessions/store.py`. For a store of your own:
 
 class TestMyStore(StoreContract):
     @pytest.fixture
@@ -7,7 +7,7 @@ class TestMyStore(StoreContract):
         yield store
         await store.close()
 
-Override more fixtures to prove more. Without them, the tests that need them are skipped:
+Override more fixtures to run more tests. Tests that need a missing fixture are skipped:
 
     another     opens a further store on the same records, as another process would
     named       opens a store for an app with another SESSION_NAME, on the same server
@@ -47,7 +47,7 @@ class StoreContract:
     """Subclass it with a fixture `store` that is an empty store."""
 
     expires_by_itself = False
-    cold_stores = 12  # how many are opened at once
+    cold_stores = 12  # the number of stores opened at once
 
     @pytest.fixture
     def another(self) -> Callable[[], Store]:
@@ -196,7 +196,7 @@ class StoreContract:
     # Instants
 
     async def test_a_sweep_never_removes_a_record_with_5_seconds_left(self, store: Store) -> None:
-        """At many instants, because a column that is too narrow is right at some of them."""
+        """Try many instants, because a column that is too narrow holds some of them correctly."""
         for offset in range(0, 300, 7):
             await store.create(id_of(offset), b"x", FAR + offset + 5)
             assert await store.sweep(FAR + offset, 100) == []
@@ -204,7 +204,7 @@ class StoreContract:
             assert await store.delete(id_of(offset))
 
     async def test_an_instant_survives_to_the_millisecond(self, store: Store) -> None:
-        """Also through replace, which may have a statement of its own for a deadline that moves."""
+        """Also test `replace`, which may use a separate statement when the deadline changes."""
         if self.expires_by_itself:
             pytest.skip("the records expire by themselves, in the year 2096")
         for offset in (0.0, 0.001, 0.499, 0.999, 1234.567):
@@ -227,7 +227,7 @@ class StoreContract:
     # Many at once
 
     async def test_many_cold_stores_are_opened_at_once(self, another: Callable[[], Store]) -> None:
-        """As the workers of several machines do, right after a deployment: there is no table or folder yet."""
+        """Workers on several machines do this right after a deployment, when there is no table or folder yet."""
         stores = [another() for _ in range(self.cold_stores)]
         created = await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n, store in enumerate(stores)))
         assert created == [True] * len(stores)
@@ -283,7 +283,7 @@ class StoreContract:
     # Failures
 
     async def test_a_cancelled_call_leaves_nothing_behind(self, store: Store) -> None:
-        """Nothing stays locked, and no other call receives its answer. Cancelled at ever later moments."""
+        """Nothing stays locked, and no other call receives its answer. The test cancels at later and later moments."""
         await store.create(A, b"0", FAR)
         await store.create(B, b"b", FAR)
         for n in range(60):
@@ -305,7 +305,7 @@ class StoreContract:
                 task.cancel()
             assert await store.load(B) == b"b"
             await asyncio.gather(*tasks, return_exceptions=True)
-            # It may take a moment until the server has finished or undone what was cancelled, but not long.
+            # The server may need a moment to finish or undo the cancelled calls, but not long.
             while not await store.replace(A, found := await store.load(A) or b"", found, FAR):
                 pass
             assert found in (current, new)
@@ -323,7 +323,7 @@ class StoreContract:
             return time.monotonic() - started
 
         with hang():
-            for _ in range(2):  # the second time, without a connection that is open already
+            for _ in range(2):  # the second time, no connection is open
                 calls = [store.load(A), store.replace(A, b"new", b"new", FAR), store.delete(B), store.sweep(0, 10)]
                 took = await asyncio.gather(*map(measure, [*calls, store.create(B, b"b", FAR)]))
                 assert max(took) < TIMEOUT + 1
@@ -351,7 +351,7 @@ class StoreContract:
         assert await store.load(A) == b"y"
 
     async def recovers(self, store: Store) -> None:
-        """Wait until the store works again. That needs no new store, only a moment."""
+        """Wait until the store works again. The test does not open a new store."""
         for _ in range(50):
             with suppress(*FAILURE):
                 await store.load(A)

@@ -1,4 +1,4 @@
-"""Real parts for the tests: a server in a process of its own, and requests that can be held back."""
+"""Tools for the tests: a server in its own process, and requests that a test can hold back."""
 
 import http.client
 import os
@@ -24,25 +24,25 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "same-origin"}
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
-# The app that most tests serve: the skeleton with a few pages, whose text is in the session.
+# The app that most tests serve: the skeleton with a few pages that keep a text in the session.
 SAMPLE_APP = "tests.skeleton.sample_app:app"
 HOME = "/sample"
 UPDATE = "/sample/text"
 END = "/sample/end"
 DEFAULT = "initial text"
 
-# What the fixture `client_with` is.
+# The type of the fixture `client_with`.
 ClientWith = Callable[..., Awaitable[httpx.AsyncClient]]
 
-# Made once: reading the certificate authorities is 50 ms of CPU, and each client would do it for itself.
+# Made once, because reading the certificate authorities takes 50 ms of CPU time, and each client would do it again.
 TLS = httpx.create_ssl_context()
 
-# Without these, Chromium calls home; in a container it has no sandbox to offer to root.
+# Without these, Chromium contacts its maker's servers, and refuses to start as root in a container.
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 def require(*programs: str) -> str:
-    """Return the path of the first of these programs that there is. Without any: skip, or in CI fail."""
+    """Return the path of the first of these programs that is installed. If none is, skip the test; in CI, fail it."""
     for program in programs:
         if path := shutil.which(program):
             return path
@@ -58,26 +58,26 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-# A proxy that the environment names does not lead back to this machine. Clients, and what the tests start, obey this.
+# Bypass a proxy named in the environment: it does not lead back to this machine. Child processes inherit this setting.
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
 
-# What the tests start finds `sitecustomize.py` there.
+# Processes that the tests start find `sitecustomize.py` there.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PROJECT / "tests/deployed"), os.environ.get("PYTHONPATH")])
 )
 
-# pytest's own processes inherit it, and the tests of FastAPI need pydantic.
+# pytest's own worker processes find it too, but the tests of FastAPI need pydantic.
 if sys.modules.get("pydantic", sys) is None:
     del sys.modules["pydantic"]
 
-# mypy checks the packages that the project uses only once, and not again in each copy of the project.
+# With a shared cache, mypy checks the project's dependencies once, not again in each copy of the project.
 os.environ.setdefault("MYPY_CACHE_DIR", str(PROJECT / ".mypy_cache"))
 
 
 @dataclass
 class Server:
-    """uvicorn with an app, as it is deployed: started in a foreign folder, configured by its environment."""
+    """uvicorn with an app, as in a deployment: started in another folder, configured by its environment."""
 
     folder: Path
     store: str = ""
@@ -86,7 +86,7 @@ class Server:
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    prepare: Callable[[], None] | None = None  # what the new process does before it becomes the server
+    prepare: Callable[[], None] | None = None  # the new process calls it before it becomes the server
     process: subprocess.Popen[bytes] | None = None
     clients: list[httpx.Client] = field(default_factory=list)
     update: ClassVar[str] = UPDATE  # where its visitors store their text
@@ -141,7 +141,7 @@ class Server:
             )
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
-        """Send a signal to the whole process group: the workers, too."""
+        """Send a signal to the whole process group, including the workers."""
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal_number)
             self.process.wait(timeout=20)
@@ -152,7 +152,7 @@ class Server:
             client.close()
 
     def client(self, token: str | None = None) -> httpx.Client:
-        """Return a new visitor: one without a session, or with the session that the token stands for."""
+        """Return the client of a new visitor: without a session, or with the session of this token."""
         client = httpx.Client(base_url=self.url, timeout=20, verify=TLS)
         self.clients.append(client)  # threads call this at the same time
         if token:
@@ -172,7 +172,7 @@ class Server:
 
 
 class HeldRequest:
-    """A request whose body stops after the first byte, so that things can happen before it is finished."""
+    """A request whose body stops after the first byte. `finish` sends the rest."""
 
     def __init__(
         self, server: Server, method: str, path: str, body: bytes, headers: dict[str, str], token: str | None = None
@@ -187,7 +187,7 @@ class HeldRequest:
         self.connection.putheader("Content-Length", str(len(body)))
         self.connection.endheaders()
         self.connection.send(body[:1])
-        # Once the server has answered these, it has long begun with the request above, and has loaded its session.
+        # When the server has answered these, it has long started on the request above, and has loaded its session.
         for _ in range(3):
             httpx.get(f"{server.url}/health", timeout=20, verify=TLS)
 
@@ -217,7 +217,7 @@ class Answer:
 def wait_until(
     condition: Callable[[], bool], seconds: float = 10, explain: Callable[[], str] = lambda: "waited in vain"
 ) -> None:
-    """Wait for something that is about to become true."""
+    """Wait until a condition is true. Raises AssertionError after this many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, explain()

@@ -1,4 +1,4 @@
-"""The demo's pages and what can be done on them. One handler a route, in the order in which a visitor meets them."""
+"""The demo's pages and actions: one handler per route, in the order in which a visitor meets them."""
 
 import asyncio
 import hashlib
@@ -20,7 +20,7 @@ from .settings import read_destroy_delay
 QUOTE = Key("quote", str, default="initial quote")
 QUOTE_FIELD = Field("quote", label="Text", kind="textarea", max_size=65_536)
 PAGE = [HttpMethod.GET, HttpMethod.HEAD]
-ABOUT_MAX_AGE = 60  # seconds; short, since the page names static files whose addresses change with the next version
+ABOUT_MAX_AGE = 60  # seconds; short, because the page links static files whose addresses change with each version
 
 
 @route("/", http_method=PAGE)
@@ -31,7 +31,7 @@ async def quote_page(session: NamedDependency[Session]) -> Template:
 
 @route("/session/quote", http_method=PAGE)
 async def current_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[str | None]:
-    """Tell a tab that is shown again what the quote is now, or with 304 that it is still what the tab was told last."""
+    """Return the current quote to a tab that is shown again, or 304 if it is the quote that the tab last received."""
     quote = session[QUOTE]
     etag = f'W/"{hashlib.sha256(quote.encode()).hexdigest()}"'
     if request.headers.get("if-none-match") == etag:
@@ -47,9 +47,9 @@ async def update_quote(request: Request[Any, Any, Any], session: NamedDependency
         return Response(session[QUOTE], media_type=MediaType.TEXT)
     is_first = QUOTE not in session
     (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
-    if not is_first:  # the card still shows the same
+    if not is_first:  # the card has not changed
         return Response("Saved", media_type=MediaType.HTML)  # htmx puts it beside the button
-    await session.save()  # not with the response, because the card shows the session that begins
+    await session.save()  # before the response, because its card shows the new session
     return Template("quote/saved.html")
 
 
@@ -62,7 +62,7 @@ async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency
 
 @route("/manage", http_method=PAGE)
 async def manage_page(destroy_delay: NamedDependency[float], ended: FromQuery[bool] = False) -> Template:
-    """Show the session to its owner: everything about it except the token. `ended`: a session was shown before."""
+    """Show the session to its owner: everything about it except the token. `ended`: the page has shown a session."""
     return Template("quote/manage.html", context={"ended": ended, "destroy_delay": destroy_delay})
 
 
@@ -70,7 +70,7 @@ async def manage_page(destroy_delay: NamedDependency[float], ended: FromQuery[bo
 async def destroy_session(
     request: Request[Any, Any, Any], session: NamedDependency[Session], destroy_delay: NamedDependency[float]
 ) -> Response[Any]:
-    """End the session at once, then be slow to say so. The delay stands for the slow part of a real logout."""
+    """End the session at once, then answer slowly. The delay stands for the slow part of a real logout."""
     await session.destroy()
     if wants_fragment(request):
         body = slowly("<p>Done.</p>", destroy_delay)
@@ -82,7 +82,7 @@ async def destroy_session(
 
 @route("/about", http_method=PAGE, opt={"no_session": True})
 async def about_page() -> Template:
-    """Explain the demo, to everybody alike and without a session: such a page may be cached, and fetched ahead."""
+    """Explain the demo. The page has no session and is the same for everybody, so it may be cached and prefetched."""
     return Template("quote/about.html", headers={"Cache-Control": f"public, max-age={ABOUT_MAX_AGE}"})
 
 

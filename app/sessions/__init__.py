@@ -1,4 +1,4 @@
-"""Server-side sessions. This package imports nothing of the app around it: copy the folder to use it elsewhere.
+"""Server-side sessions. This package imports nothing from the app: copy the folder to use it elsewhere.
 
 It needs msgspec. `litestar.SessionPlugin` attaches it to a Litestar app, `middleware.SessionMiddleware` to any other
 ASGI app. Start reading with `middleware.py`, and follow a request down: `manager.py`, `session.py`, `identity.py`,

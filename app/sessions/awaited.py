@@ -1,4 +1,4 @@
-"""Finds calls of async methods that nobody awaited, so that they did nothing."""
+"""Finds calls of async methods that were never awaited and therefore did nothing."""
 
 import inspect
 import logging
@@ -20,7 +20,7 @@ S = TypeVar("S", bound=NotesCalls)
 
 
 def reported_unless_awaited(method: Callable[[S], Call]) -> Callable[[S], Call]:
-    """Note each call of an async method in `self.calls`, for the end of the request."""
+    """Record each call of an async method in `self.calls`, to check it at the end of the request."""
 
     @wraps(method)
     def call(self: S) -> Call:

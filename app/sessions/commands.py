@@ -86,7 +86,7 @@ def _run(env: Any, operation: Operation) -> Any:
         click.echo("memory:// keeps sessions in the memory of each process. Those of the app cannot be seen.", err=True)
 
     async def within_lifespan() -> Any:
-        async with env.app.lifespan():  # so that listeners hear of what happens here
+        async with env.app.lifespan():  # so listeners learn of sessions that end here
             try:
                 return await operation(env.app.state.sessions)
             except (LookupError, StoreUnavailable, OSError) as error:
@@ -100,13 +100,13 @@ def _run(env: Any, operation: Operation) -> Any:
 
 @contextmanager
 def _progress(verb: str, after_stop: str = "The same command goes on from here.") -> Iterator[Callable[[int], None]]:
-    """Give a function that is told how many sessions are done. Show that on a terminal, if it takes a while.
+    """Yield a function to call with the number of sessions so far. On a terminal, show the number after a second.
 
     On Ctrl+C, say how many were done, and end with status 130, as shells expect.
     """
     done = 0
     status = Console(stderr=True).status(f"{verb} 0 sessions")
-    timer = threading.Timer(PROGRESS_AFTER, status.start)  # not in the event loop, which a store may keep busy
+    timer = threading.Timer(PROGRESS_AFTER, status.start)  # a thread, because a store may keep the event loop busy
     timer.daemon = True
 
     def report(number: int) -> None:

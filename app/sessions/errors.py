@@ -1,4 +1,4 @@
-"""What can go wrong with a session. `status_code` is the HTTP status that fits; `store.py` has StoreUnavailable."""
+"""The errors of the session layer. `status_code` is the HTTP status to send. `store.py` defines StoreUnavailable."""
 
 
 class SessionError(Exception):
@@ -26,7 +26,7 @@ class InvalidValue(TypeError):
 
 
 class SessionReadOnly(RuntimeError):
-    """A change came where it could not be saved. The message says why, and what to do instead."""
+    """The session was changed where the change cannot be saved. The message says why, and what to do instead."""
 
     status_code = 500
 
@@ -44,7 +44,7 @@ class PrefetchRefused(SessionError):
 
 
 def remedy(session_id: str, key: str | None) -> str:
-    """Return how to save a value that comes too late, or, without a key, how to change the session as a whole."""
+    """Return advice on saving a value that comes too late; without a key, on changing the session as a whole."""
     if not session_id:
         return "Change it in a request with a session, before its response starts."
     if key is None:

@@ -1,4 +1,4 @@
-"""Tells listeners that a session has ended: once for each, in the process where it happens."""
+"""Tells each listener once that a session has ended, in the process that ended it."""
 
 import asyncio
 import logging
@@ -8,16 +8,16 @@ from typing import Literal
 Reason = Literal["destroyed", "rotated", "expired"]
 Listener = Callable[[str, Reason, str | None], Awaitable[None]]
 
-LISTENER_TIMEOUT = 10.0  # seconds; a listener with more to do starts a task of its own
-STOP_TIMEOUT = 2.0  # seconds that the stop of the app waits for listeners
+LISTENER_TIMEOUT = 10.0  # seconds; a listener that needs longer must start its own task
+STOP_TIMEOUT = 2.0  # seconds that the app waits for listeners when it stops
 
 logger = logging.getLogger(__name__)
 
 
 class EndEvents:
-    """Runs each listener in a task of its own, so that one that fails, hangs or is cancelled harms nobody.
+    """Runs each listener in its own task, so a listener that fails, hangs or is cancelled affects nothing else.
 
-    A listener is called with the id of the session, the reason, and the new id if the reason is "rotated".
+    Each listener gets the session's id, the reason, and the new id, which is None unless the reason is "rotated".
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class EndEvents:
             task.add_done_callback(self._tasks.discard)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until the listeners have heard everything, but not longer than this."""
+        """Wait until all listeners have finished, but no longer than this."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 

@@ -1,4 +1,4 @@
-"""What the headers of a request say to the session layer, and the cookie that a response sets."""
+"""Reads the request headers that the session layer needs, and makes the header that sets the cookie."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,15 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 SECURE = ("https", "wss")
 # With this prefix, a browser accepts the cookie from https only, and not from a subdomain (RFC 6265bis, 4.1.3.2).
 HOST_PREFIX = "__Host-"
-NO_VALUE = '""'  # of a cookie that the browser is to delete
+NO_VALUE = '""'  # the value of a cookie that the browser should delete
 
 Headers = Mapping[bytes, list[str]]
 
 
 def read_headers(scope: Mapping[str, Any], name: str) -> Headers:
-    """Return the values of the headers in `READ`, in the order sent. Of the cookies, return the session's own.
+    """Return the values of the headers in `READ`, in the order sent. `cookie` has only the values of session cookies.
 
-    `name` is that of the session layer.
+    `name` is the name of the session cookie without its prefix.
     """
     found: dict[bytes, list[str]] = {header: [] for header in READ}
     for header, value in scope["headers"]:
@@ -31,11 +31,12 @@ def read_headers(scope: Mapping[str, Any], name: str) -> Headers:
 
 
 def is_cross_origin(scope: Mapping[str, Any], headers: Headers) -> bool:
-    """Whether another site makes the browser send this request, with the visitor's cookie.
+    """Return whether another site made the browser send this request with the visitor's cookie.
 
-    The rules are those of Go 1.25's `http.CrossOriginProtection`. A client that sends neither header is not a browser,
-    and has no visitor's cookie to abuse. GETs pass, so never change state in a GET. Go also lets a WebSocket handshake
-    pass, because it is a GET. Here it is judged, because a socket can change state (cross-site WebSocket hijacking).
+    The rules are those of Go 1.25's `http.CrossOriginProtection`. A client that sends neither Sec-Fetch-Site nor Origin
+    is not a browser, so it has no visitor's cookie to abuse. GETs pass, so never change state in a GET. Go also lets
+    WebSocket handshakes pass, because they are GETs. This function checks them, because a socket can change state
+    (cross-site WebSocket hijacking).
     """
     if scope.get("method") in SAFE_METHODS:
         return False
@@ -46,7 +47,7 @@ def is_cross_origin(scope: Mapping[str, Any], headers: Headers) -> bool:
 
 
 def set_cookie(name: str, value: str, max_age: int, *, secure: bool) -> bytes:
-    """Return a Set-Cookie header. `max_age` is in seconds. An empty value with 0 deletes the cookie."""
+    """Return a Set-Cookie header. `max_age` is in seconds. An empty value with a `max_age` of 0 deletes it."""
     pair = f"{HOST_PREFIX if secure else ''}{name}={value or NO_VALUE}"
     attributes = f"HttpOnly; Max-Age={max_age}; Path=/; SameSite=lax{'; Secure' if secure else ''}"
     return f"{pair}; {attributes}".encode("latin-1")

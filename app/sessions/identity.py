@@ -1,4 +1,4 @@
-"""Whose session it is: the part of a session that is about its visitor and its owner."""
+"""The part of a session that knows its visitor and its owner."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,11 +14,11 @@ UNCHANGED: Final[Any] = object()
 class OwnedValues(SessionValues):
     """The values of a session, and the user id that they belong to."""
 
-    # False if it was opened by its id, so that nobody can be told a new token:
+    # False if the session was opened by its id, so no browser can receive a new token:
     has_visitor: bool = True
-    # The owner that was assigned, if it is another one:
+    # The assigned owner, if it differs from the stored owner:
     _new_owner: str | None = field(default=UNCHANGED, init=False)
-    # What `end` leaves to the next save:
+    # The session that `end` has ended, which the next save deletes:
     _to_destroy: Stored = field(default=NOT_STORED, init=False)
 
     @property
@@ -29,15 +29,15 @@ class OwnedValues(SessionValues):
             await session.rotate()
 
         `sessions.list(owner)` returns all sessions of an owner, and `sessions.end_all(owner)` ends them. A new owner
-        is saved with the response, like a value. The token then always changes, also if `rotate` was forgotten. If the
-        session has another owner already, it ends, and a new and empty one begins: nothing passes between users.
+        is saved with the response, like a value. Saving it always changes the token, even without `rotate`. If the
+        session already has another owner, it ends and an empty session begins, so no data passes between users.
         """
         self._require_readable()
         return self.stored.record.owner if self._new_owner is UNCHANGED else self._new_owner
 
     @owner.setter
     def owner(self, owner: str | None) -> None:
-        """Raises `InvalidValue`, and changes nothing, unless the owner is text or None."""
+        """Set the owner. Raises `InvalidValue`, and changes nothing, unless it is text or None."""
         if owner is not None and not (isinstance(owner, str) and is_json(owner)):
             raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
         self._require_writable()
@@ -52,7 +52,7 @@ class OwnedValues(SessionValues):
         self._to_destroy = self._to_destroy if self._to_destroy.id else self.stored
         self._forget()
 
-    # How it is done
+    # Internals
 
     def _forget(self) -> None:
         super()._forget()

@@ -6,7 +6,7 @@ from typing import Any
 
 from .errors import InvalidValue
 
-MAX_BITS = 14_000  # of an int; Python writes no number of more than 4,300 digits
+MAX_BITS = 14_000  # of an int; Python converts at most 4,300 digits to text
 
 REMEDIES = {
     "tuple": "; store a list",
@@ -20,7 +20,7 @@ REMEDIES = {
 
 
 def invalid_value(key: str, value: Any) -> InvalidValue:
-    """Return the error for a value that does not come back from JSON as it was."""
+    """Return the error for a value that JSON cannot hold or would change."""
     path = f"session[{str(key)!r}]"
     try:
         problem = _problem(value, path)
@@ -30,7 +30,7 @@ def invalid_value(key: str, value: Any) -> InvalidValue:
 
 
 def _problem(value: Any, path: str) -> str | None:
-    """Return path and reason of the first part of a value that is not JSON, or None if none is found."""
+    """Return the path of the first part that is not JSON, and the reason. None if it finds no such part."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{path}: {value} is not a JSON number"
     if isinstance(value, int) and value.bit_length() > MAX_BITS:

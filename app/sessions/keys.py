@@ -21,9 +21,9 @@ class Key(str, Generic[T]):
         session[NAME] = "Ada"  # a type checker reports session["nmae"] and session[NAME] = 5
         session[CART]["tea"] = 1  # a changed default is stored
 
-    A key is its name: at run time `session["name"]` is the same value, which is how templates read it. The type is
-    for type checkers. Declare a union twice: `Key[str | int]("id", str | int)`. Reading an absent value of a key
-    without a default raises `KeyError`.
+    At run time a key is just its name, so templates read the value as `session["name"]`. The type is for type
+    checkers. Declare a union twice: `Key[str | int]("id", str | int)`. If there is no value and no default, reading
+    the key raises `KeyError`.
     """
 
     value_type: type[T] | UnionType
@@ -39,12 +39,12 @@ class Key(str, Generic[T]):
         return key
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """For `copy` and `pickle`, which would call `Key(name)`."""
+        """Support `copy` and `pickle`, which would otherwise call `Key(name)`."""
         options = {} if self.default_json is None else {"default": self.new_default()}
         return (str(self), self.value_type), options
 
     def new_default(self) -> Any:
-        """Return a default that no other request shares. Raises `KeyError` if the key has none."""
+        """Return a new copy of the default. Raises `KeyError` if the key has none."""
         if self.default_json is None:
             raise KeyError(self)
         return msgspec.json.decode(self.default_json)

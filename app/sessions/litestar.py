@@ -42,10 +42,11 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
 
     Handlers get `session: NamedDependency[Session]` and `sessions: NamedDependency[SessionManager]`. `request.session`
     is the same session; for type checkers, annotate the request as `SessionRequest`. A route with `no_session=True`,
-    or in a router with `opt={"no_session": True}`, has no session and costs no look into the store.
+    or in a router with `opt={"no_session": True}`, has no session and does not read the store.
 
-    `store` is a store or its URL (see `urls.open_store`). `name` is that of the cookie (on https with `__Host-`).
-    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
+    `store` is a store or a URL (see `urls.open_store`). `name` is the cookie's name, without the prefix `__Host-` for
+    https. `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises
+    `BadStoreURL`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         self.proxy_warning = ProxyWarning()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Raises ValueError if the app has such a plugin already, or a connection class that does not fit."""
+        """Attach the layer. Raises ValueError if the app already has it, or has an unsuitable connection class."""
         if "sessions" in app_config.state:
             raise ValueError("the session layer is attached twice: keep one SessionPlugin")
         app_config.state["sessions"] = self.sessions
@@ -80,14 +81,16 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             for error in (SessionError, StoreUnavailable, InvalidValue, SessionReadOnly):
                 app_config.exception_handlers.setdefault(error, plain_error)
         engine: Any = app_config.template_config and app_config.template_config.engine_instance
-        if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # other engines are not Jinja
+        if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # only Jinja has one
             from .templates import add_session_to_templates
 
             add_session_to_templates(cast("Any", environment), provide_session)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Raises ValueError for what would show one visitor's session to others, or replace it by another layer's."""
+        """Check a route. Raises ValueError if its cached response would show one visitor's session to others, or if it
+        also has Litestar's own session middleware.
+        """
         for handler in getattr(route, "route_handlers", None) or [cast("Any", route).route_handler]:
             if getattr(handler, "cache", False) and NO_SESSION not in handler.opt and self.caches_by_path(handler):
                 raise ValueError(
@@ -104,21 +107,21 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
         """Put the session layer around a route."""
-        inner: Any = app  # Litestar's types of scope and messages are more special than those of ASGI
+        inner: Any = app  # Litestar's types for scope and messages are narrower than ASGI's
         middleware: Any = SessionMiddleware(
             inner,
             self.sessions,
             error_response=send_error_response,
             is_exempt=is_exempt,
             host_finishes_errors=True,
-            proxy_warning=self.proxy_warning,  # this runs once per route
+            proxy_warning=self.proxy_warning,  # shared, because this method runs once per route
         )
         return cast("ASGIApp", middleware)
 
     def on_cli_init(self, cli: Any) -> None:
         from .commands import sessions_group
 
-        cli.add_command(sessions_group)  # takes the place of the group for Litestar's own sessions
+        cli.add_command(sessions_group)  # replaces the group for Litestar's own sessions
 
     @asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
@@ -133,7 +136,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         self.sessions.events.listeners.remove(tell_listeners)
 
     async def roll_back(self, error: Exception, scope: Any) -> None:
-        """Before an exception handler runs: drop what was changed. For a 404 or 405, load the session for its page."""
+        """Drop all changes before an exception handler runs. For a 404 or 405, load the session for the error page."""
         session = session_of(scope, self.sessions.name)
         if session is None and scope["type"] == ScopeType.HTTP and not is_exempt(scope):
             headers = read_headers(scope, self.sessions.name)
@@ -146,7 +149,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             session.rollback(error)
 
     async def finish_error_page(self, message: Message, scope: Scope) -> None:
-        """Finish a response that was made outside of the middleware, like that to a 404, as the middleware would."""
+        """Finish a response made outside of the middleware, such as a 404, in the same way as the middleware."""
         session: Session | None = scope.get(f"{KEPT}{self.sessions.name}")  # type: ignore[assignment]
         if message["type"] == "http.response.start" and session is not None and session.left_to_host:
             try:
@@ -170,7 +173,7 @@ async def send_error_response(error: Exception, scope: Any, receive: Any, send: 
 
 
 def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer like Litestar in an app without exception handlers, but with the error's status."""
+    """Return Litestar's default error response, but with the error's status."""
     log_bug(error, cast("Any", request.scope))
     status = getattr(error, "status_code", 500)
     detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
@@ -179,15 +182,15 @@ def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[A
 
 
 def is_exempt(scope: Any) -> bool:
-    """Whether the route has no session. An address without a route may have one, for its error page."""
+    """Return whether the route has no session. An address without a route has a session for its error page."""
     return "route_handler" in scope and NO_SESSION in scope["route_handler"].opt
 
 
 def provide_session(scope: Scope) -> Session:
-    """Return the session of a request or WebSocket: on a route without one, an empty one that is not `available`."""
+    """Return the session of a request or WebSocket. On a route without a session it is empty and not `available`."""
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
     session = scope.get("session")
-    if isinstance(session, Session) and session.cookie_name == sessions.name:  # another name is that of another layer
+    if isinstance(session, Session) and session.cookie_name == sessions.name:  # otherwise another layer's
         return session
     if (kept := session_of(scope, sessions.name)) is not None:
         return kept
@@ -195,7 +198,7 @@ def provide_session(scope: Scope) -> Session:
 
 
 class SessionConnection:
-    """Litestar's session API, on our sessions. Listed before a connection class, it replaces the stock methods."""
+    """Litestar's session API for our sessions. As a base class before Litestar's, it replaces the stock methods."""
 
     __slots__ = ()
     scope: Any
@@ -212,13 +215,13 @@ class SessionConnection:
             raise AttributeError("request.session cannot be replaced. Write: request.set_session({...})")
 
     def set_session(self, value: Mapping[str, Any] | EmptyType) -> None:
-        """Replace the content of the session; after `clear_session` it begins a new one. Raises `InvalidValue`."""
+        """Replace the session's values; after `clear_session`, begin a new session. Raises `InvalidValue`."""
         if value is Empty:
             self.clear_session()
             return
         if not isinstance(value, Mapping):
             raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
-        values = dict(value)  # it may be the session itself
+        values = dict(value)  # a copy, because it may be the session itself
         self.session.clear()
         self.session.update(cast("Any", values))
 

@@ -14,9 +14,9 @@ from .session import Session
 from .store import OTHER_PREFIX, CountsInSteps, Store, StoreUnavailable
 from .workers import is_one_of_several
 
-MAX_CANDIDATES = 4  # cookies that are looked up for one request, if it has several of the right name
+MAX_CANDIDATES = 4  # session cookies to look up per request, if it has several
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
-SWEEP_BATCH = 100  # records per statement: about 1 ms in SQLite, which blocks requests
+SWEEP_BATCH = 100  # records per statement: about 1 ms in SQLite, during which requests wait
 TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
 
 Sessions = list[Session]  # in the class, `list` is a method
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 class SessionManager:
-    """Opens the sessions of the app that is called `name`. `lifetime` and `idle_timeout` are in seconds.
+    """Opens the sessions of the app named `name`. `lifetime` and `idle_timeout` are in seconds.
 
-    `events.listeners` hear of each session that ends.
+    `events.listeners` are called for each session that ends.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class SessionManager:
         self._unknown_logged_at = float("-inf")
 
     async def start(self, *tokens: str) -> Session:
-        """Return the visitor's session: that of the first cookie value which the store knows.
+        """Return the session of the first token that the store knows. `tokens` are values of the session cookie.
 
-        Without one, return an empty session. If the store fails, using the session raises StoreUnavailable.
+        If there is no such session, return an empty one. If the store fails, using the session raises StoreUnavailable.
         """
         records = Records(self.store, self.lifetime, self.idle_timeout, self._outages)
         candidates = list(dict.fromkeys(filter(TOKEN.fullmatch, tokens)))[:MAX_CANDIDATES]
@@ -62,14 +62,14 @@ class SessionManager:
         return Session(self.name, records, self.events)
 
     async def find(self, session_id: str) -> Session:
-        """Return a session as the store holds it now. Raises LookupError if none is alive, or StoreUnavailable."""
+        """Return the live session with this id. Raises LookupError if there is none, or StoreUnavailable."""
         stored = await self._records().find(session_id) if SESSION_ID.fullmatch(session_id) else None
         if stored is None:
             raise LookupError(f"there is no session {session_id}")
         return self._without_visitor(stored)
 
     async def list(self, owner: str) -> Sessions:
-        """Return the living sessions of an owner, which is a user id. The one that was seen last comes first.
+        """Return the live sessions of an owner (a user id), the most recently seen first.
 
             for device in await sessions.list("ada"):
                 device.id, device.created_at, device.last_seen, device.expires_at, dict(device)
@@ -85,11 +85,11 @@ class SessionManager:
 
             await sessions.end_all("ada", keep=session.id)  # after a change of password
 
-        After it returns, all sessions that the owner had before the call have ended. A rotation or save that was under
-        way cannot escape, unless it is one of the kept session. A login at the same moment may escape.
+        When it returns, all sessions that the owner had before the call have ended, except the kept session. This
+        includes sessions that were being saved or rotated meanwhile. A login during the call may survive.
 
-        Raises StoreUnavailable; then some may be left, and another call ends them. It gives up when it has waited as
-        long as a request may. With `on_progress`, which is called with the number so far, it has no limit.
+        Raises StoreUnavailable; then some sessions may be left, and another call ends them. The call has the time
+        budget of a request. With `on_progress`, which is called with the number so far, it has no time limit.
         """
         records, count = self._records(), 0
         records.patient = on_progress is not None
@@ -107,7 +107,7 @@ class SessionManager:
         return count
 
     def no_session(self, reason: str) -> Session:
-        """Return an empty session that is not `available`. A change raises an error with this reason."""
+        """Return an empty session that is not `available`. Changing it raises an error with this reason."""
         return Session(self.name, self._records(), self.events, read_only=reason, hidden=True)
 
     @asynccontextmanager
@@ -117,8 +117,8 @@ class SessionManager:
             async with sessions.edit(session_id) as session:
                 session[CART] = {}
 
-        The changes are saved at the end of the block, and dropped if it raises. Raises LookupError if no such session
-        is alive, and whatever `Session.save` raises.
+        The end of the block saves the changes; an exception in the block drops them. Raises LookupError if there is no
+        live session with this id, and the errors of `Session.save`.
         """
         session = await self.find(session_id)
         try:
@@ -128,20 +128,20 @@ class SessionManager:
             session.read_only = "the block of sessions.edit has ended"
 
     async def destroy(self, session_id: str) -> None:
-        """End a session. Raises LookupError if none with this id is alive, or StoreUnavailable."""
+        """End a session. Raises LookupError if there is no live session with this id, or StoreUnavailable."""
         await (await self.find(session_id)).destroy()
 
     async def check(self, limit: float = 1.0) -> None:
         """Raise StoreUnavailable if the store does not answer within `limit` seconds.
 
-        A store may have a method `check(session_id)` that finds out more than `load` does.
+        If the store has a method `check(session_id)`, which can test more than `load`, call that method.
         """
         await self._records(limit).run(getattr(self.store, "check", self.store.load), digest("health check"))
 
     async def count(self, on_progress: Progress | None = None) -> int:
         """Return how many sessions the store holds, including expired ones that were not removed yet.
 
-        With `on_progress`, which is called with the number so far, it takes as long as it needs.
+        With `on_progress`, which is called with the number so far, it has no time limit.
         """
         if on_progress is None or not isinstance(self.store, CountsInSteps):
             return await self._records().run(self.store.count)
@@ -151,11 +151,10 @@ class SessionManager:
         return number
 
     async def flush(self, on_progress: Progress = lambda _: None) -> int:
-        """Remove the expired sessions, in batches between which requests are served; return how many.
+        """Remove the expired sessions and return how many. Work in batches, and serve requests in between.
 
-        `on_progress` is called with the number so far. A second call in this process returns 0 meanwhile.
-        Several processes may flush at once: the store makes sure that each session is removed, and reported, by one
-        of them.
+        `on_progress` is called with the number so far. Meanwhile, a second call in this process returns 0. Several
+        processes may flush at once: exactly one of them removes and reports each session.
         """
         if self._flushing.locked():
             return 0
@@ -193,7 +192,7 @@ class SessionManager:
             try:
                 await self.flush()
             except StoreUnavailable:
-                pass  # it is logged where it is noticed
+                pass  # `Records.run` has logged it
             except Exception:
                 logger.exception("The sweep failed")
 
@@ -207,7 +206,7 @@ class SessionManager:
         return Records(self.store, self.lifetime, self.idle_timeout, self._outages, limit)
 
     def _report_unknown_token(self, token: str, kind: Literal["unknown", "malformed"]) -> None:
-        """Log a cookie that is none of ours. Anyone can send bad cookies, so log at most one line a minute."""
+        """Log a cookie that opened no session. Anyone can send bad cookies, so log at most one line a minute."""
         self._unknown_tokens += 1
         now = time.monotonic()
         if now - self._unknown_logged_at >= TOKEN_LOG_INTERVAL:

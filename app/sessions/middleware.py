@@ -1,4 +1,4 @@
-"""What the session layer does around every request: plain ASGI, for any framework."""
+"""The session layer around every request, as plain ASGI middleware for any framework."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ from .proxy import ProxyWarning
 from .session import Session
 from .store import StoreUnavailable
 
-KEPT = "session layer "  # plus its name: the key in the scope. scope["session"] may be overwritten
+KEPT = "session layer "  # plus the layer's name: the key in the scope, because others may overwrite scope["session"]
 RETRY_AFTER = "5"  # seconds
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class ErrorResponse(Protocol):
 
 
 async def send_plain_text(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-    """Answer with the first line of the error's documentation: for apps without error pages of their own."""
+    """Send the first line of the error's docstring, for apps without their own error pages."""
     status = getattr(error, "status_code", 500)
     log_bug(error, scope)
     text = "Internal Server Error" if status == 500 else (type(error).__doc__ or "").partition("\n")[0]
@@ -55,9 +55,9 @@ class SessionMiddleware:
         app = SessionMiddleware(app, SessionManager(MemoryStore()))
 
     Starlette and FastAPI: `app.add_middleware(SessionMiddleware, sessions=sessions)`, then `request.session`. Run
-    `async with sessions.running():` in the lifespan of the app. Litestar has `litestar.SessionPlugin`, which does all.
+    `async with sessions.running():` in the lifespan of the app. For Litestar, `litestar.SessionPlugin` does all this.
 
-    A request from another site is refused on every route, unless it is a GET, HEAD or OPTIONS. `is_exempt(scope)` says
+    The layer refuses requests from other sites on every route, except GET, HEAD and OPTIONS. `is_exempt(scope)` says
     which routes have no session. `error_response` sends the response if the layer refuses a request or a save fails.
     Set `host_finishes_errors` if the framework calls `Session.finish_headers` for its own error responses.
     """
@@ -101,12 +101,12 @@ class SessionMiddleware:
             await self.app(scope, receive, response.send)
         except Exception as error:
             if response.was_replaced and session.response_started:
-                return  # the error response is out; this is only our ResponseReplaced
+                return  # the error response was sent; this is only our ResponseReplaced
             if session.response_started:
                 raise
             try:
                 session.rollback(error)
-                await session.commit()  # what `end` has left to do
+                await session.commit()  # deletes the session that `end` has ended
             except StoreUnavailable as failure:
                 error = failure
             is_ours = isinstance(error, SessionError | StoreUnavailable)
@@ -132,7 +132,7 @@ class SessionMiddleware:
         elif "websocket.http.response" in scope.get("extensions", {}):
             await send_plain_text(error, scope, receive, denial(send))
         else:
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the server answers 403
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted, so the server answers 403
 
 
 @dataclass
@@ -157,7 +157,7 @@ class SessionResponse:
                 self.was_replaced = True
                 await self._replace(error)
                 raise ResponseReplaced from error
-            # Change a copy of the message: a cache inside may keep the message, and would replay the cookie.
+            # Change a copy of the message: a cache inside the app may keep the message, and would replay the cookie.
             headers = self.session.finish_headers(message.get("headers", ()), self.scope)
             message = {**message, "headers": headers}
         await self.send_on(message)
@@ -194,11 +194,11 @@ class SessionResponse:
 
 
 def session_of(scope: Any, name: str) -> Session | None:
-    """Return the session of the layer with this name. First apply what the framework's own methods have asked for.
+    """Return the session of the layer with this name. First apply the changes made by the framework's own methods.
 
-    In a middleware, Litestar's `set_session` and `clear_session` only overwrite `scope["session"]`, with a dict or with
-    something that is no mapping. A set alone looks the same as a clear and a set, so both begin a new session with a
-    new token. The session of another layer is left alone.
+    In a middleware, Litestar's methods only overwrite `scope["session"]`: `set_session` with a dict, `clear_session`
+    with a value that is not a mapping. `set_session` alone looks the same as a `clear_session` before it, so both begin
+    a new session with a new token. The session of another layer stays unchanged.
     """
     session: Session | None = scope.get(f"{KEPT}{name}")
     put_there = scope.get("session", session)
@@ -216,7 +216,7 @@ class ResponseReplaced(Exception):
 
 
 def denial(send: Send) -> Send:
-    """Return a `send` that refuses a WebSocket's handshake with the response that it is given."""
+    """Return a `send` that turns an HTTP response into the refusal of a WebSocket handshake."""
 
     async def send_denial(message: Message) -> None:
         await send({**message, "type": message["type"].replace("http.", "websocket.http.")})

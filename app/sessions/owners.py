@@ -7,8 +7,8 @@ Four rules make `end_all` safe, whatever happens at the same time (the proof is 
    without a record stays listed: another request may be about to store it.
 3. A rotation first reserves the new id with an expired record. The new session comes alive in one conditional step,
    after the old session was removed.
-4. `end_all` goes through the list in order, where a successor stands behind the session that it replaces. It starts
-   again if the list has changed meanwhile.
+4. `end_all` goes through the list in order. In the list, a successor comes after the session that it replaces.
+   `end_all` starts again if the list has changed meanwhile.
 """
 
 import logging
@@ -53,7 +53,7 @@ class OwnerList:
 
     @property
     def id(self) -> str:
-        """This is no session's id. The user id is hashed, so that neither the store's keys nor the log show it."""
+        """The list's key in the store. It contains a hash, so neither the store's keys nor the log show the user id."""
         return f"{OTHER_PREFIX}{digest('owner:' + self.owner)}"
 
     async def living(self) -> list[Stored]:
@@ -71,7 +71,7 @@ class OwnerList:
                 return
 
     async def end_all(self, keep: str | None, ended: Callable[[str], Awaitable[None]]) -> None:
-        """Remove all sessions except `keep`, and call `ended` with the id of each that was removed."""
+        """Remove all sessions except `keep`, and call `ended` with each removed id."""
         removed: set[str] = set()
         while True:
             text, entries = await self._read()
@@ -107,7 +107,7 @@ class OwnerList:
         return text, {key: entry for key, entry in entries.items() if entry.expires_at > now}
 
     async def _write(self, old: bytes | None, entries: Entries) -> bool:
-        """Replace the list that was read. False if the store holds another one by now."""
+        """Replace the list that was read. Return False if another request has changed it since."""
         run, store = self.records.run, self.records.store
         if old == b"":  # Redis holds a key of another type: remove it
             await run(store.delete, self.id)
@@ -132,7 +132,7 @@ async def create(records: Records, changes: Values, owner: str | None) -> tuple[
 
 
 async def unlist(records: Records, ended: Stored) -> None:
-    """Take a session that was removed off the list of its owner. If the store fails, it stays there: no harm."""
+    """Remove an ended session from its owner's list. If the store fails, the entry stays, which does no harm."""
     if ended.record.owner is not None:
         with suppress(StoreUnavailable):
             await OwnerList(records, ended.record.owner).change(remove={ended.id})
@@ -163,26 +163,26 @@ class Successor:
         await self.records.insert(self.token, record, RESERVED)
 
     async def supersede(self, old: Stored) -> bool:
-        """Remove the old session. False if it has expired or changed."""
+        """Remove the old session. Return False if it has expired or changed."""
         now = time.time()
         record = msgspec.structs.replace(old.record, owner=self.owner, last_seen=now)
         self.stored = Stored(self.id, record.encode(old.text), record)
         return now < record.deadline and await self.records.delete(old.id, old.text)
 
     async def begin(self) -> bool:
-        """Make the successor alive. False if `end_all` has removed it."""
+        """Make the successor live. Return False if `end_all` has removed it."""
         replace, new = self.records.store.replace, self.stored
         return await self.records.run(replace, self.id, RESERVED, new.text, new.record.deadline)
 
     async def tidy(self) -> None:
-        """Take the old session off the list of its owner. If the store fails, it stays there and does no harm."""
+        """Remove the old session from its owner's list. If the store fails, the entry stays, which does no harm."""
         old = self.predecessor
         if old.record.owner is not None:
             with suppress(StoreUnavailable):
                 await OwnerList(self.records, self.owner).change({self.id: Entry(old.record.expires_at)}, {old.id})
 
     async def cancel(self) -> None:
-        """Remove the successor, which was never alive. If the store fails, it stays there and does no harm."""
+        """Remove the reserved successor. If the store fails, it stays, which does no harm."""
         with suppress(StoreUnavailable):
             if await self.records.delete(self.id):
                 await OwnerList(self.records, self.owner).change(remove={self.id})

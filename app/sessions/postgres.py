@@ -1,7 +1,7 @@
 """Sessions in PostgreSQL: one table, shared by any number of processes and machines.
 
-Every operation is one statement, and PostgreSQL commits each by itself. Loads that are asked for at the same time
-share a statement, because ten ids in one statement cost little more than one.
+Every operation is one statement, which PostgreSQL commits by itself. Concurrent loads share a statement, because ten
+ids in one statement cost little more than one.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import asyncpg  # type: ignore[import-untyped]
 from .postgres_pool import FAILURES, Pool
 from .store import ID_RANGES, TIMEOUT, StoreUnavailable
 
-# CREATE TABLE IF NOT EXISTS fails if another process creates the table at the same moment, so one waits for the other.
+# Without the lock, CREATE TABLE IF NOT EXISTS fails if another process creates the table at the same moment.
 SCHEMA = """
 SELECT pg_advisory_xact_lock(hashtext('app.sessions'));
 CREATE TABLE IF NOT EXISTS {table} (id text PRIMARY KEY, record bytea NOT NULL, deadline double precision NOT NULL);
@@ -35,16 +35,16 @@ DELETE FROM {table} WHERE id = ANY (ARRAY(
 COUNT = "SELECT count(*) FROM {table} WHERE id NOT LIKE 'other:%'"  # OTHER_PREFIX
 COUNT_RANGE = "SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2"
 
-READERS, WRITERS = 2, 4  # connections a process; separate, so that saves that wait for a lock delay no page view
-MAX_BATCH = 16  # ids a statement; each record may be about a mebibyte, and a small one waits for the others
+READERS, WRITERS = 2, 4  # connections per process; separate, so saves that wait for a lock do not delay page views
+MAX_BATCH = 16  # ids per statement; a record may be 1 MiB, and small records wait for large ones
 COUNT_TIMEOUT = 60.0  # seconds
 
 ATTEMPTS = 3
-# After these errors nothing was changed, so any statement may be sent again: two transactions got in each other's way;
+# After CONFLICTS and REFUSED nothing was changed, so any statement may be sent again. CONFLICTS: transactions collided.
 CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-# a server is a replica now, or asyncpg sends nothing, because it has read that the server ends the connection.
+# REFUSED: the server has become a replica, or asyncpg sent nothing because the server has ended the connection.
 REFUSED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# After these errors nobody knows. Only a statement that changes nothing may be sent again.
+# After LOST the server may or may not have run the statement, so only a read may be sent again.
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -63,7 +63,7 @@ class PostgresStore:
     """
 
     def __init__(self, url: str, table: str = "sessions") -> None:
-        """Raise ValueError for a URL that cannot work. The first call creates the table if it is missing."""
+        """Raise ValueError for an unusable URL. The first call creates the table if it is missing."""
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", table):
             raise ValueError("the name of the table must be lower-case letters, digits and underscores")
         self._table = table
@@ -77,7 +77,7 @@ class PostgresStore:
             self._batch = []
             self._loading = asyncio.create_task(self._load_all(self._batch))
         self._batch.append(session_id)
-        records = await asyncio.shield(self._loading)  # if this caller is cancelled, the others still get theirs
+        records = await asyncio.shield(self._loading)  # if one caller is cancelled, the others still get their records
         if isinstance(records, StoreUnavailable):
             raise StoreUnavailable(str(records)) from records
         return records.get(session_id)
@@ -114,7 +114,7 @@ class PostgresStore:
             return int(number)
 
     async def _load_all(self, batch: list[str]) -> dict[str, bytes] | StoreUnavailable:
-        """Return records by id. An error is returned too: raised, it would be logged if all callers are cancelled."""
+        """Return records by id, or the error. If it were raised, asyncio would log it if all callers are cancelled."""
         try:
             async with self._turn(self._readers):
                 self._seal(batch)
@@ -152,7 +152,7 @@ class PostgresStore:
             except CONFLICTS:
                 pass
             except REFUSED:
-                self._pool.discard_all()  # a new connection may find the server that works
+                self._pool.discard_all()  # a new connection may reach a server that works
             except LOST:
                 if not may_repeat:
                     raise

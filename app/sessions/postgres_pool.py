@@ -46,7 +46,7 @@ class Connection:
         raw = await asyncpg.connect(url, **host, statement_cache_size=0)
         try:
             # A pooler such as PgBouncer may send each statement to another server process, where it is not prepared.
-            # Behind a pooler, the process id that the client was told is made up.
+            # A pooler tells the client a made-up process id, so the two ids differ.
             return cls(raw, await raw.fetchval("SELECT pg_backend_pid()") == raw.get_server_pid())
         except BaseException:
             raw.terminate()
@@ -60,7 +60,7 @@ class Connection:
         return list(await self._prepared[statement].fetch(*arguments))
 
     async def is_alive(self) -> bool:
-        """Ask the server, unless it was heard of recently. Close the connection if there is no answer."""
+        """Return whether the connection works. Ask the server only if the connection was unused for `CHECK_AFTER`."""
         if self.raw.is_closed() or time.monotonic() - self.used_at < CHECK_AFTER:
             return not self.raw.is_closed()
         try:
@@ -71,25 +71,25 @@ class Connection:
         return True
 
     async def close(self) -> None:
-        """Cancel the statement that still runs, if any. Waiting for a lock, it would keep the server's process."""
+        """Close the connection. Cancel a running statement, which might keep a server process waiting for a lock."""
         with suppress(*FAILURES):
             await self.raw.close(timeout=CLOSE_TIMEOUT)
 
 
 class Pool:
-    """The connections of one process. It sets no limit and no time limit: that is left to the caller."""
+    """The connections of one process. The caller must limit their number and the waiting time."""
 
     def __init__(self, url: str) -> None:
-        """Raise ValueError for a URL that cannot work."""
+        """Raise ValueError for an unusable URL."""
         self._url = url
         self._hosts = hosts(url)
-        self._idle: list[Connection] = []  # the one that was used last is at the end, and is taken first
+        self._idle: list[Connection] = []  # the most recently used is at the end, and is taken first
         self._open: set[Connection] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()  # that open and close connections
+        self._tasks: set[asyncio.Task[Any]] = set()  # they open and close connections
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection. If the body fails or is cancelled, an answer may still arrive on it, so it is closed."""
+        """Lend a connection. Close it if the body fails or is cancelled, because an answer may still arrive on it."""
         connection = await self._take()
         try:
             yield connection
@@ -135,7 +135,7 @@ class Pool:
                 await asyncio.sleep(RETRY_PAUSE)  # by then another call may have returned its connection
 
     async def _connect(self) -> Connection:
-        """Return a new connection. If the caller is cancelled meanwhile, the next one gets it."""
+        """Return a new connection. If the caller is cancelled, keep the connection for the next caller."""
         connecting = self._start(self._connect_to_a_host())
         try:
             return await asyncio.shield(connecting)
@@ -148,7 +148,7 @@ class Pool:
             self._idle.append(connecting.result())
 
     async def _connect_to_a_host(self) -> Connection:
-        """Connect to the first host that answers and is suitable, beginning with the one that was so last."""
+        """Connect to the first host that answers and is suitable. Try the host that last succeeded first."""
         failure: Exception = OSError("no host")
         for host in self._hosts:
             try:
@@ -163,12 +163,12 @@ class Pool:
         raise failure
 
     def _discard(self, connection: Connection) -> None:
-        """Close a connection in the background. No visitor waits for that."""
+        """Close a connection in the background, so no visitor waits for it."""
         self._open.discard(connection)
         if connection.is_direct:
             self._start(connection.close())
         else:
-            # PgBouncer 1.18 ends ("bad client state") if it is asked to cancel while its server does not answer.
+            # PgBouncer 1.18 exits ("bad client state") if a client asks it to cancel while its server does not answer.
             connection.raw.terminate()
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -179,7 +179,7 @@ class Pool:
 
 
 def hosts(url: str) -> list[dict[str, Any]]:
-    """Return the addresses in a URL, as arguments of asyncpg.connect. Raise ValueError for a URL that cannot work.
+    """Return the addresses in a URL, as arguments of asyncpg.connect. Raise ValueError for an unusable URL.
 
     The message shows no part of the URL: a password in which `/` or `?` is not escaped looks like a port or an option.
     """
@@ -204,7 +204,7 @@ def hosts(url: str) -> list[dict[str, Any]]:
 
 
 def _options(url: str) -> set[str]:
-    """Return the names of the options. Raise ValueError for what asyncpg would ignore, or read in another way."""
+    """Return the names of the options. Raise ValueError for parts that asyncpg would ignore or misread."""
     parts = urlsplit(url)
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)]
     if "#" in url or "@" in parts.path or "\0" in unquote(url, errors="strict"):
@@ -216,8 +216,8 @@ def _options(url: str) -> set[str]:
 
 
 def _is_possible(host: str, port: int | None = None) -> bool:
-    """Whether this can be the name or IP address of a host, and its port; without a port, the path of a socket."""
+    """Return whether a host with this name or IP address, and port, can exist. Without a port, `host` is a socket."""
     if port is None:
         return True
-    host.encode("idna")  # as at every connection
+    host.encode("idna")  # every connection does this
     return 0 < port < 65_536 and re.fullmatch(r"[\w.:%-]*\w\.?", host) is not None

@@ -1,4 +1,4 @@
-"""Notices a proxy whose claim of https the server did not accept: the cookie then lacks `Secure`."""
+"""Warns if a proxy claims https but the server does not accept the claim, so cookies lack `Secure`."""
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class ProxyWarning:
     was_given: bool = False
 
     def check(self, scope: Mapping[str, Any], headers: Headers) -> None:
-        """Log why the proxy's claim had no effect, if it makes one, and what to do."""
+        """If the proxy claims https without effect, log the reason and the remedy."""
         claim = None if self.was_given or scope["scheme"] in SECURE else claim_of_https(headers)
         if claim is None:
             return
@@ -41,7 +41,7 @@ class ProxyWarning:
 
 
 def claim_of_https(headers: Headers) -> str | None:
-    """Return the header that claims https: alone or in a list, in any case, or as a second header."""
+    """Return the header that claims https, in any case, alone or in a list. Return None if no header does."""
     for value in headers[b"x-forwarded-proto"]:
         if "https" in [item.strip().lower() for item in value.split(",")]:
             return f"X-Forwarded-Proto: {', '.join(headers[b'x-forwarded-proto'])}"

@@ -18,13 +18,13 @@ from .store import TIMEOUT, Store, StoreUnavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Year 9999 is the last that Python's dates know. The limit also keeps out infinity, which JSON cannot hold.
+# Python's dates end with the year 9999. The limit also excludes infinity, which JSON cannot hold.
 Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
 Values = dict[str, msgspec.Raw]
-NOTHING = msgspec.Raw()  # among changes: this value is deleted
+NOTHING = msgspec.Raw()  # in a dict of changes: delete this value
 
 MAX_RECORD_SIZE = 1_048_576  # bytes, as stored
-OUTAGE_PAUSE = 90.0  # seconds; a failure after so long without one is a new outage
+OUTAGE_PAUSE = 90.0  # seconds; a failure after a longer pause is a new outage
 RENEWAL_TIMEOUT = 1.0  # seconds; if a renewal fails, the next request tries again
 SEEN_INTERVAL = 300.0  # seconds between two writes of `last_seen`
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url; use fullmatch
@@ -38,7 +38,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no other
     request comes: `expires_at`, or earlier if there is an idle timeout. Each of the `values` stays JSON text until
-    somebody reads it. `owner` is a user id, and never changes under the same session id (see `owners.py`). `last_seen`
+    it is read. `owner` is a user id, and never changes under the same session id (see `owners.py`). `last_seen`
     is the time of the visitor's last request, up to `SEEN_INTERVAL` old; only sessions with an owner have it.
     """
 
@@ -100,9 +100,9 @@ class OutageLog:
 class Records:
     """Reads and writes records for one request. Every method raises `StoreUnavailable` if the store fails.
 
-    Only this class tracks a request's time budget, and outages. A store limits each of its calls to `TIMEOUT`. A
-    request that has waited that long in all starts no other call. `limit` is a shorter time limit for each call, in
-    seconds.
+    Only this class tracks outages and the time budget of a request. A store limits each of its calls to `TIMEOUT`. A
+    request that has waited longer than that in total makes no further call. `limit` is a shorter time limit for each
+    call, in seconds.
     """
 
     store: Store
@@ -110,12 +110,12 @@ class Records:
     idle_timeout: int | None  # seconds, from a session's last request (ASVS 7.3.1)
     outages: OutageLog
     limit: float | None = None
-    patient: bool = False  # for a command, which has no time budget
+    patient: bool = False  # no time budget, for shell commands
     waited: float = field(default=0.0, init=False)  # seconds
     corrupt_id: str | None = field(default=None, init=False)  # of a corrupt record; `begin` removes it
 
     async def find(self, session_id: str, *, visit: bool = False) -> Stored | None:
-        """Return the session with this id; None if none is alive.
+        """Return the live session with this id, or None.
 
         With `visit`, also renew the idle deadline and `last_seen`, if they are due.
         """
@@ -123,7 +123,7 @@ class Records:
         if text is None:
             return None
         try:
-            # Values stay text until somebody reads them. So decode all once: one bad value makes the record corrupt.
+            # Values are decoded later, when they are read. Check all now: one bad value makes the record corrupt.
             msgspec.json.decode(text)
             record = _decoder.decode(text)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
@@ -137,7 +137,7 @@ class Records:
         if not visit:
             return stored
         seen = now if record.owner is not None and abs(now - (record.last_seen or 0)) >= SEEN_INTERVAL else None
-        # A deadline is moved only if it is off by more than a tenth of the idle timeout, so most requests write
+        # Move the deadline only if it is off by more than a tenth of the idle timeout, so most requests write
         # nothing. It is also off after the operator has changed the idle timeout.
         overdue = 0.0
         if self.idle_timeout or record.deadline != record.expires_at:
@@ -156,14 +156,14 @@ class Records:
         return Record(now, expires_at, self._deadline(expires_at, now), values, owner, None if owner is None else now)
 
     async def insert(self, token: str, record: Record, text: bytes | None = None) -> tuple[Stored, str]:
-        """Store a record under a new token. `text` replaces the text that the record encodes to."""
+        """Store a record under a new token. If `text` is given, store it instead of the encoded record."""
         stored = Stored(digest(token), text or record.encode(), record)
         if not await self.run(self.store.create, stored.id, stored.text, record.deadline):
             raise StoreUnavailable("it claims to hold a session under a token that was just made")
         return stored, token
 
     async def replace(self, old: Stored, changes: Values, last_seen: float | None = None) -> Stored | None:
-        """Merge changes into a record. None if the session has expired, or the stored record has changed."""
+        """Merge changes into a record. Return None if the session has expired or the stored record has changed."""
         now = time.time()
         if now >= old.record.deadline:
             return None
@@ -175,7 +175,7 @@ class Records:
         return Stored(old.id, text, record) if replaced else None
 
     async def delete(self, session_id: str, text: bytes | None = None) -> bool:
-        """Remove a session. With `text`, only if the record still has this text. True if this call removed it."""
+        """Remove a session; with `text`, only if the record has this text. Return whether this call removed it."""
         return await self.run(self.store.delete, session_id, text)
 
     async def run(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -196,7 +196,7 @@ class Records:
             self.waited += time.monotonic() - started
 
     async def _renew(self, stored: Stored, last_seen: float | None) -> Stored:
-        """Move the idle deadline, and note `last_seen` in the same write. If that fails, both stay as they were."""
+        """Move the idle deadline and set `last_seen` in the same write. If that fails, leave both as they were."""
         quick = Records(self.store, self.lifetime, self.idle_timeout, self.outages, RENEWAL_TIMEOUT)
         try:
             return await quick.replace(stored, {}, last_seen) or stored
@@ -206,7 +206,7 @@ class Records:
             self.waited += quick.waited
 
     def _deadline(self, expires_at: float, now: float) -> float:
-        """Return when a session ends whose last request comes now."""
+        """Return the deadline of a session whose last request comes at `now`."""
         return min(expires_at, now + self.idle_timeout) if self.idle_timeout else expires_at
 
 

@@ -1,12 +1,12 @@
 """Sessions in Redis or Valkey, one server or a cluster, shared by any number of machines.
 
-Each session is one key, so every command works on a cluster. The key expires by itself, so there is nothing to sweep;
-Redis does not tell anybody when that happens.
+Each session is one key, so every command works on a cluster. Redis removes expired keys by itself, so there is nothing
+to sweep. It does not report which sessions have expired.
 
-If a connection is lost, the command may have been carried out or not. It is repeated once, on a new connection, in a
-form that finds out what the first try did:
+If a connection is lost, Redis may or may not have run the command. The store sends the command again once, on a new
+connection, in a form that finds out what the first try did:
 
-| command | sent again as | if the first try was carried out, it finds | it cannot tell, and fails, if |
+| command | sent again as | if the first try was run, it finds | it cannot tell, and fails, if |
 |---|---|---|---|
 | load | the same | - | - |
 | create | CREATE_AGAIN | exactly this record. Nobody else knows the id, so it is ours: True | - |
@@ -15,7 +15,7 @@ form that finds out what the first try did:
 | delete, with `old` | DELETE_OLD_AGAIN | nothing | there is nothing |
 | count | the same | - | - |
 
-A call that fails claims nothing: what it was asked may have been done.
+If a call fails, Redis may still have run the command.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from .redis_connection import DEFAULTS, make_client, repeat_once
 from .redis_url import parse
 from .store import TIMEOUT, StoreUnavailable
 
-# The server runs a script as one step: nothing is written between a comparison and what follows it.
+# Redis runs a script as one step: no other write comes between the comparison and the change.
 REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
@@ -64,14 +64,14 @@ if held ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 UNKNOWN = -1
-MAX_BATCH = 16  # commands sent together; each may carry a mebibyte, and the others wait for it
+MAX_BATCH = 16  # commands sent together; each may carry 1 MiB, and the others wait for it
 COUNT_TIMEOUT = 60.0  # seconds, to walk through all keys
-SCAN_STEP = 1000  # keys a command
+SCAN_STEP = 1000  # keys per command
 VERSION_TIMEOUT = 0.5  # seconds
 MINIMUM_VERSION = (6, 2)  # the first with PXAT
 Command = tuple[bytes | str | int, ...]
-Pair = tuple[Command, Command]  # a command, and how it is sent again
-# AttributeError: redis-py's cluster client, about a node that it does not know (its issues 3835 and 4214).
+Pair = tuple[Command, Command]  # a command, and its form for the second try
+# AttributeError: redis-py's cluster client raises it for an unknown node (redis-py's issues 3835 and 4214).
 FAILURES = (RedisError, RedisClusterException, OSError, AttributeError)
 
 
@@ -79,16 +79,16 @@ class RedisStore:
     """A store at a URL: redis://, rediss:// (TLS), valkey://, valkeys://, redis+cluster:// or rediss+cluster://.
 
     Its keys begin with `prefix`. The first call connects. Replication is asynchronous, so a failover can lose the last
-    writes, the end of a session included: docs/operating.md has the settings that narrow this.
+    writes, including the end of a session. docs/operating.md has settings that make this less likely.
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:
-        """Raises ValueError for a URL that cannot work; the message shows no part of it. Never connects."""
+        """Raises ValueError for an unusable URL; the message shows no part of it. Never connects."""
         parsed = parse(url)
         self._client = make_client(parsed)
         self._prefix = prefix
         self._turns = asyncio.Semaphore((DEFAULTS | parsed.options)["max_connections"])
-        self._batch: list[Pair] = []  # what has been asked in this turn of the event loop
+        self._batch: list[Pair] = []  # the commands of this turn of the event loop
         self._answers: asyncio.Task[list[Any]]  # the answers to `_batch`
 
     async def load(self, session_id: str) -> bytes | None:
@@ -97,8 +97,8 @@ class RedisStore:
         return record
 
     async def check(self, session_id: str) -> None:
-        """Raise StoreUnavailable unless the server can save: it may be too old, or a replica. Writes nothing."""
-        command = "SET", self._key(session_id), b"", "XX", "PXAT", 1  # XX: only if there is one, and there is none
+        """Raise StoreUnavailable unless the server can write: it may be too old, or a replica. Writes nothing."""
+        command = "SET", self._key(session_id), b"", "XX", "PXAT", 1  # XX: only if the key exists, and it does not
         await self._run(command, command)
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
@@ -148,9 +148,9 @@ class RedisStore:
         return max([number async for number in self._numbers()], default=0)
 
     async def _numbers(self) -> AsyncIterator[int]:
-        """Yield 1, 2, 3 and so on, for one session after the other."""
+        """Yield 1, 2, 3 and so on: the number of sessions found so far."""
         await self._client.initialize()
-        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "[0-9a-f]*"  # so not the lists of owners
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "[0-9a-f]*"  # skips the lists of owners
         number = 0
         async for _ in self._client.scan_iter(match=pattern, count=SCAN_STEP):
             number += 1
@@ -168,7 +168,7 @@ class RedisStore:
         if not isinstance(answer, Exception):
             return answer
         if "WRONGTYPE" in str(answer):
-            return b""  # a list, for example: it is not a record, so it counts as a corrupt one
+            return b""  # the key holds a list, for example: treat it as a corrupt record
         raise StoreUnavailable(await self._explain(answer)) from answer
 
     async def _run_alone(self, pair: Pair) -> Any:
@@ -176,11 +176,11 @@ class RedisStore:
             return await repeat_once(lambda again: self._execute(pair[again]))
 
     async def _execute(self, command: Command) -> Any:
-        await self._client.initialize()  # explores a cluster; does nothing once that is done
+        await self._client.initialize()  # finds the nodes of a cluster, once
         return await self._client.execute_command(*command)
 
     async def _run_in_batch(self, pair: Pair) -> Any:
-        """Send a command with all others of this turn of the event loop: ten together cost little more than one."""
+        """Send a command together with the others of this turn of the event loop: ten cost little more than one."""
         if not self._batch or len(self._batch) == MAX_BATCH or self._answers.done():
             self._batch = []
             self._answers = asyncio.create_task(self._run_batch(self._batch))
@@ -204,15 +204,15 @@ class RedisStore:
                 pipeline.execute_command(*command)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            # This server used to be the primary. A new connection may lead to the present one.
+            # This server is no longer the primary. A new connection may reach the new primary.
             await self._client.connection_pool.disconnect(inuse_connections=False)
         return answers
 
     async def _explain(self, error: Exception) -> str:
         """Return a reason for the log."""
-        if type(error) in (AttributeError, ClusterError):  # ClusterError: one node sends it to another, and back
+        if type(error) in (AttributeError, ClusterError):  # ClusterError: two nodes redirect to each other
             return "a slot of the cluster seems to be moving to or from a node that this client does not know yet"
-        if isinstance(error, TimeoutError):  # asyncio's; redis-py has one of its own, with a text
+        if isinstance(error, TimeoutError):  # asyncio's has no text; redis-py's own has one
             return f"no answer within {TIMEOUT} s"
         if "syntax error" in str(error):
             return await self._explain_version(str(error))

@@ -1,14 +1,14 @@
-"""Connections to Redis that notice when they have died, and the client that is made of them.
+"""Connections to Redis that notice when they are dead, and the client that uses them.
 
-A connection may die while nobody uses it: the server or a proxy closes or resets it, or a firewall forgets it, and then
-nothing that is sent over it is ever answered. That must not be a visitor's error while Redis itself is healthy:
+A connection may die while it is idle: the server or a proxy closes or resets it, or a firewall forgets it, so commands
+sent over it get no answer. While Redis itself is healthy, visitors must not see an error because of that:
 
 1. A connection that is known to be dead is replaced before a command is sent.
-2. A connection that was idle for 30 s (`health_check_interval` in the URL) is asked with a PING first.
-3. A connection that was idle at all has `FIRST_ANSWER` seconds to answer; otherwise it is given up.
-4. `repeat_once` repeats what was sent over a connection that was lost, on connections that are made after the loss.
+2. A connection that was idle for 30 s (`health_check_interval` in the URL) is checked with a PING first.
+3. After any idle time, a connection has `FIRST_ANSWER` seconds for its first answer; then it counts as lost.
+4. If a connection is lost, `repeat_once` sends the command again, on a connection made after the loss.
 
-Besides, TCP keepalive makes most firewalls remember the connection.
+TCP keepalive also makes most firewalls remember the connection.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 IDLE = 0.1  # seconds without use after which a connection counts as idle
 FIRST_ANSWER = 0.7  # seconds that a connection has for its first answer after it was idle
-FAREWELL = 0.1  # seconds that a connection has to be closed
+FAREWELL = 0.1  # seconds to wait until a connection is closed
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, seconds, probes
 MAX_CONNECTIONS = 50  # per process
 DEFAULTS: dict[str, Any] = {
@@ -46,7 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "health_check_interval": 30,  # seconds without use after which a connection is checked
 }
 LOST = (RedisConnectionError, RedisTimeoutError, OSError)
-# Connections made before this instant are not used: one of them was lost, and the others may be as dead.
+# Connections made before this instant are not used: one of them was lost, so the others may be dead too.
 _trusted_since: ContextVar[float] = ContextVar("_trusted_since", default=float("-inf"))
 
 
@@ -57,7 +57,7 @@ class CannotConnect(RedisConnectionError):
 class CheckedConnection(Connection):
     """A connection that replaces itself if it died while it was idle. redis-py calls the methods below."""
 
-    # redis-py's, None while there is no connection
+    # set by redis-py; None while there is no connection
     _reader: Any
     _writer: Any
 
@@ -65,7 +65,7 @@ class CheckedConnection(Connection):
     was_idle = False
 
     async def connect_check_health(self, *args: Any, **options: Any) -> None:
-        """Connect, if that is not done yet."""
+        """Connect, unless that was done already."""
         if not self.is_connected:
             self.made_at = self.used_at = time.monotonic()
         try:
@@ -88,7 +88,7 @@ class CheckedConnection(Connection):
         """Send a command."""
         try:
             await super().send_packed_command(*args, **options)
-        except RuntimeError as error:  # uvloop's for a connection that was reset; asyncio's is a ConnectionError
+        except RuntimeError as error:  # uvloop raises it for a reset connection; asyncio raises a ConnectionError
             raise RedisConnectionError(str(error)) from error
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
@@ -103,7 +103,7 @@ class CheckedConnection(Connection):
             raise RedisTimeoutError(f"no answer within {FIRST_ANSWER} s over a connection that was idle") from error
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close the connection. The peer of a dead one never agrees to the end of TLS, so do not wait for it."""
+        """Close the connection. Do not wait long, because the peer of a dead TLS connection never confirms it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await super().disconnect(*args, **options)
@@ -122,7 +122,7 @@ class CheckedConnection(Connection):
 
 
 class CheckedTLSConnection(CheckedConnection, SSLConnection):
-    """The same over TLS. All connections share one context."""
+    """A checked connection over TLS. All connections share one context."""
 
     def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
@@ -160,8 +160,8 @@ async def repeat_once(send: Callable[[bool], Awaitable[T]]) -> T:
 
 
 def make_client(url: RedisURL) -> Any:
-    """Return a `Redis` or a `RedisCluster` that connects when it is used. Raises ValueError if redis-py refuses it."""
-    options = DEFAULTS | {"retry": Retry(NoBackoff(), 0)} | url.options  # `repeat_once` knows better what to repeat
+    """Return a `Redis` or `RedisCluster` that connects on first use. Raises ValueError if redis-py refuses the URL."""
+    options = DEFAULTS | {"retry": Retry(NoBackoff(), 0)} | url.options  # no retries: `repeat_once` does that
     connection: dict[str, Any] = {"connection_class": CheckedConnection}
     if url.tls:
         connection = {"connection_class": CheckedTLSConnection, "tls": url.tls}
@@ -173,20 +173,20 @@ def make_client(url: RedisURL) -> Any:
 
 
 def _make_single_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
-    # Without a limit for single reads: the store limits all that a command waits for, which costs less.
+    # No time limit for a single read: the store limits the whole command, which costs less.
     no_limit: dict[str, Any] = {"socket_timeout": None}
     pool: Any = ConnectionPool(**no_limit | options | connection)
-    pool.make_connection()  # not used: it shows whether the options fit together
+    pool.make_connection()  # not used: raises an error if the options do not fit together
     return Redis.from_pool(pool)
 
 
 def _make_cluster_client(options: dict[str, Any], connection: dict[str, Any]) -> Any:
-    # Slots whose primary is down must not keep the others from being served. Only a time limit for single reads makes
-    # the client look for the primary that has taken over from one that hangs.
+    # Slots whose primary is down must not block the other slots. If a primary hangs, the client looks for its successor
+    # only after a time limit for a single read.
     options = {"require_full_coverage": False, "socket_timeout": 1.0} | options
-    # A connection that is being closed still counts, so that twice as many may exist for a moment.
+    # Connections that are being closed still count, so allow twice as many.
     client: Any = RedisCluster(**options | {"max_connections": 2 * options["max_connections"]})
-    # RedisCluster has no parameter for this. The first line is for nodes found later, the loop for the one in the URL.
+    # RedisCluster has no parameter for this. The first line is for nodes found later, the loop for the node in the URL.
     client.get_connection_kwargs().update(connection)
     client.commands_parser = KeyFinder()
     for node in client.startup_nodes:

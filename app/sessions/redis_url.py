@@ -1,7 +1,7 @@
 """Reads the URL of a Redis server and checks it at the start.
 
-Whatever redis-py would reject, now or at the first connection, is a ValueError here. No message shows a value, or an
-option's name that is not in the tables below: both may be part of a password that is not percent-encoded.
+A URL that redis-py would reject, now or when it connects, raises ValueError here. No message shows a value or the name
+of an unknown option: both may be part of a password that is not percent-encoded.
 """
 
 import os
@@ -29,7 +29,7 @@ class BadURL(ValueError):
 
 @dataclass(frozen=True)
 class RedisURL:
-    """What a URL says. `options` are keyword arguments for redis-py, with host and port; `tls` is None without TLS."""
+    """A parsed URL. `options` are keyword arguments for redis-py, with host and port; `tls` is None without TLS."""
 
     cluster: bool
     tls: ssl.SSLContext | None
@@ -37,14 +37,14 @@ class RedisURL:
 
 
 def parse(url: str) -> RedisURL:
-    """Raises ValueError for a URL that cannot work. Reads the TLS files that it names, and never connects."""
+    """Parse a URL. Reads the TLS files that it names, but never connects. Raises ValueError for an unusable URL."""
     try:
         return _parse(url)
     except BadURL as error:
         problem = str(error)
     except Exception:  # its message may show a part of the URL
         problem = "it is not a valid URL"
-    # Raised here, so that a traceback does not lead to the original error.
+    # Raised outside of `except`, so the traceback does not show the original error.
     raise BadURL(f"{problem}. {PERCENT_ENCODE}" if "@" in url and PERCENT_ENCODE not in problem else problem)
 
 
@@ -84,7 +84,7 @@ def _host(text: str) -> dict[str, Any]:
         raise BadURL("the port has to be a number from 1 to 65535")
     host = match["ipv6"] or match["name"]
     try:
-        host.encode("idna")  # as at every connection
+        host.encode("idna")  # every connection does this
     except UnicodeError:
         raise BadURL("the host is not a valid name") from None
     return {"host": host, "port": int(match["port"] or 6379)}
@@ -148,7 +148,7 @@ def _make_tls_context(
     return context
 
 
-# The options. redis-py knows more, but those take an object, or would break what this store promises.
+# The allowed options. redis-py's other options take an object, or would break a promise of this store.
 
 
 def _matching(pattern: str) -> Callable[[str], str]:
@@ -197,7 +197,7 @@ def _verify_flags(text: str) -> list[ssl.VerifyFlags]:
     return [ssl.VerifyFlags[name.strip()] for name in text.strip("[]").split(",")]
 
 
-Option = tuple[Callable[[str], Any], str]  # reads the text, or raises ValueError or LookupError; what a good value is
+Option = tuple[Callable[[str], Any], str]  # reads the text, or raises ValueError or LookupError; describes good values
 TEXT: Option = (_matching(".+"), "a text that is not empty")
 SECONDS: Option = (_seconds, "a number of seconds above 0")
 FILE: Option = (_file, "the path of a file that this process can read")

@@ -24,16 +24,16 @@ Header = tuple[bytes, bytes]
 class Session(OwnedValues):
     """A dict of JSON values that belongs to one visitor and is kept in the store between requests.
 
-    A session begins with the first value or owner that is stored; reading creates nothing. Changes are found by value,
-    and saved just before the response starts. The save merges them by key into the stored record, so two requests that
-    change different keys both keep their change.
+    A session begins with the first value or owner that is stored; reading creates nothing. The session
+    finds changes by comparing values, and saves them just before the response starts. The save merges them by key into
+    the stored record, so two requests that change different keys both keep their change.
     """
 
     cookie_name: str  # not `name`: in templates, `session.name` is the value of that key
     _records: Records
     _events: EndEvents
 
-    # The cookie to send: its value and Max-Age in seconds. ("", 0) deletes it. None, the usual case, sends none:
+    # The cookie to send: its value and Max-Age in seconds. ("", 0) deletes it. None, the usual case, sends no cookie:
     cookie: tuple[str, int] | None = field(default=None, init=False)
     # Whether `finish_headers` has run:
     response_started: bool = field(default=False, init=False)
@@ -47,7 +47,7 @@ class Session(OwnedValues):
     def __repr__(self) -> str:
         return f"<Session {self.stored.id or 'not stored'}>"  # no values: reprs end up in logs
 
-    # What is known about it
+    # Metadata
 
     @property
     def id(self) -> str | None:
@@ -75,13 +75,13 @@ class Session(OwnedValues):
         """What is left of the absolute lifetime, in seconds; 0 while nothing is stored."""
         return max(0.0, (self.expires_at or 0.0) - time.time())
 
-    # What happens to it, in the order of its life
+    # Actions, in the order of a session's life
 
     @reported_unless_awaited
     async def save(self) -> None:
         """Store the changes now, in one atomic step. The middleware does that before the response starts.
 
-        Call it to keep changes although the handler then raises. Raises `SessionEnded`, `SessionTooLarge`,
+        Call it to keep changes even if the handler raises later. Raises `SessionEnded`, `SessionTooLarge`,
         `InvalidValue` if a nested value is not JSON, or `StoreUnavailable`: then the save may or may not have happened.
         """
         if self.read_only and (changes := self._changes()):
@@ -89,7 +89,7 @@ class Session(OwnedValues):
         await self.commit()
 
     async def commit(self) -> None:
-        """Delete what `end` has ended, then save the changes."""
+        """Delete the session that `end` has ended, then save the changes."""
         async with self._lock:
             if self._to_destroy.id:
                 await self._destroy_now()
@@ -109,7 +109,7 @@ class Session(OwnedValues):
 
     @reported_unless_awaited
     async def rotate(self) -> None:
-        """Give the stored data a new token; the old one is dead when this returns.
+        """Give the session a new token. The old token is invalid when this returns.
 
         Call it wherever a visitor gains or loses rights, above all at login. Otherwise an attacker who planted the
         old token gets the visitor's new rights (session fixation; ASVS 7.2.4). A new owner is stored at once; other
@@ -142,7 +142,7 @@ class Session(OwnedValues):
 
     @reported_unless_awaited
     async def destroy(self) -> None:
-        """End the session in the store, at once; without one, do nothing. A write after it starts a new session.
+        """End the session in the store at once, if it is stored. A later write starts a new session.
 
         Also succeeds if another request has ended the session meanwhile. If another request has rotated it, the data
         lives on under the new token, and this call does not end it. Raises `StoreUnavailable`; then the session may or
@@ -167,9 +167,9 @@ class Session(OwnedValues):
             self.hidden, self.stored = True, NOT_STORED
 
     def finish_headers(self, headers: Iterable[Header], scope: Mapping[str, Any]) -> list[Header]:
-        """Return a response's headers with those of the session: no cache may keep it, and the cookie may change.
+        """Return a response's headers and the session's: they forbid caching and, if the cookie changes, set it.
 
-        From then on the session is read-only.
+        Afterwards the session is read-only.
         """
         self.response_started, self.read_only = True, "the response has started"
         finished = [header for header in headers if header[0].lower() != b"cache-control"]
@@ -181,7 +181,7 @@ class Session(OwnedValues):
             )
         return finished
 
-    # How it is done
+    # Internals
 
     async def _reload(self, stored: Stored, changes: Values) -> Stored:
         """Load the record again, and keep our unsaved changes. Raises SessionEnded if the record is gone."""
@@ -193,9 +193,9 @@ class Session(OwnedValues):
         return found
 
     def _take_over(self, stored: Stored, mine: Values) -> None:
-        """Use this record from now on. Detach our objects of the values that only another request has changed.
+        """Use this record from now on. Detach the objects whose values only another request has changed.
 
-        A detached object belongs to no session any more. `mine` is what this request has just saved.
+        The session does not save a detached object. `mine` are the changes that this request has just saved.
         """
         for key, value in list(self._objects.items()):
             old, new = self.stored.record.values.get(key, NOTHING), stored.record.values.get(key, NOTHING)

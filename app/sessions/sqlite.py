@@ -1,8 +1,8 @@
 """Sessions in one SQLite file: they survive a restart and are shared by all worker processes of one machine.
 
-Statements run inline on the event loop, because a read by primary key takes some 5 microseconds and a commit some 25,
-while a hop to a thread takes 150. Two things can take long, and neither of them blocks the loop: SQLite reports the
-lock of another process at once (`timeout=0`), so the wait is an `await`; and a sync to the disk runs in a thread.
+Statements run directly on the event loop: a read by primary key takes about 5 microseconds and a commit about 25, but a
+hop to a thread takes 150. Two things can take longer, and neither blocks the loop. If another process holds the lock,
+SQLite reports it at once (`timeout=0`), and the store waits with `await`. A sync to the disk runs in a thread.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ DELETE FROM "{table}"
 WHERE id IN (SELECT id FROM "{table}" WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
 RETURNING id
 """
-# All rows without those whose id begins with OTHER_PREFIX. The index of the ids finds these, so that costs little.
+# All rows except those whose id begins with OTHER_PREFIX. The index on the ids finds those cheaply.
 COUNT = """
 SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'other:' AND id < 'other:g') FROM "{table}"
 """
@@ -46,15 +46,15 @@ COUNT_RANGE = 'SELECT count(*) FROM "{table}" WHERE id >= :first AND id < :end'
 
 
 class SQLiteStore:
-    """A store in the file `path`, in write-ahead-log mode, so that readers never wait for a writer.
+    """A store in the file `path`, in write-ahead-log mode. Readers never wait for a writer.
 
-    `table` is the name of the SQL table: several stores can share a file. Raises ValueError if it is no plain name.
-    A record is read and compared as a BLOB, because editing one by hand leaves a TEXT.
+    `table` is the name of the SQL table: several stores can share a file. Raises ValueError if it is not a plain name.
+    Records are read and compared as BLOBs, because editing a record by hand turns it into TEXT.
 
-    With `synchronous=NORMAL` a commit survives the death of the process, kill -9 included. After a power cut or a
-    crash of the operating system the last saves may be missing; the file itself stays consistent
-    (https://www.sqlite.org/wal.html, "Performance Considerations"). A removal by `delete` is on the disk when
-    `delete` returns, so a power cut does not revive a session that was destroyed.
+    With `synchronous=NORMAL` a commit survives the death of the process, even by kill -9. After a power cut or a crash
+    of the operating system the last saves may be missing; the file itself stays consistent
+    (https://www.sqlite.org/wal.html, "Performance Considerations"). `delete` returns when the removal is on the disk,
+    so a power cut does not revive a destroyed session.
     """
 
     def __init__(self, path: Path, table: str = "sessions") -> None:
@@ -63,7 +63,7 @@ class SQLiteStore:
         self._path = path
         self._table = table
         self._database: Database | None = None
-        self._lost = False  # whether the file was deleted or replaced, and no other is open yet
+        self._lost = False  # whether the file was deleted or replaced, and the new file is not open yet
 
     def verify(self) -> None:
         """Open the file, or create it, and check that it can be written. A locked file is not an error.
@@ -84,7 +84,7 @@ class SQLiteStore:
         return changed == 1
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
-        # Most saves keep the deadline. Then its index need not be touched, and half as much is written.
+        # Most saves keep the deadline. Leaving the deadline's index alone then halves the bytes written.
         _, changed = await self._run(UPDATE_RECORD, UPDATE_BOTH, id=session_id, old=old, new=new, deadline=deadline)
         return changed == 1
 
@@ -109,22 +109,22 @@ class SQLiteStore:
             rows, _ = await self._run(COUNT_RANGE, first=first, end=end)
             number += rows[0][0]
             yield number
-            await asyncio.sleep(0)  # `_run` waits for nothing, and nobody could stop this
+            await asyncio.sleep(0)  # `_run` itself may never wait, and then Ctrl+C could not stop this
 
     async def close(self) -> None:
         self._disconnect()
 
     async def _sync(self, wal: tuple[str, Identity | None], seconds: float) -> None:
-        """Bring what this store has committed to the disk, while other requests are served."""
+        """Sync this store's commits to the disk, while other requests are served. Raises StoreUnavailable."""
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.to_thread(sync, *wal)
-        except OSError as error:  # a TimeoutError is one, too
+        except OSError as error:  # a TimeoutError is an OSError
             reason = str(error) or f"the disk did not answer within {TIMEOUT} s"
             raise StoreUnavailable(f"{self._path}: could not sync a removal to the disk: {reason}") from error
 
     async def _run(self, *statements: str, **parameters: object) -> tuple[list[Any], int]:
-        """Execute the statements until one of them changes or returns a row. Return the rows and how many changed."""
+        """Execute the statements until one of them changes or returns a row. Return the rows and the number changed."""
         pause, deadline = 0.001, time.monotonic() + TIMEOUT
         while (result := self._try(statements, parameters)) is None:
             if time.monotonic() > deadline:
@@ -151,11 +151,11 @@ class SQLiteStore:
             # The low byte is the primary code: SQLITE_BUSY has variants for recovery and for snapshots.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 return None
-            self._disconnect()  # the next request tries anew, so recovery needs no restart
+            self._disconnect()  # the next request opens the file again, so recovery needs no restart
             raise StoreUnavailable(f"{self._path}: {error}. {_remedy(self._path, error)}") from error
 
     def _open(self, lost: Database | None) -> Database:
-        # O_EXCL does not follow a symbolic link, and without it the file would not get its mode.
+        # Resolve symbolic links here: O_EXCL, which is needed to set the file's mode, does not follow them.
         path = os.path.realpath(self._path)
         with exclusive(path):
             if lost is not None:

@@ -20,8 +20,8 @@ from .store import StoreUnavailable
 
 # Parts of the header of a database (https://www.sqlite.org/fileformat.html, 1.3).
 JOURNAL, APPLICATION_ID = slice(18, 20), slice(68, 72)
-WAL_MODE = b"\x02\x02"  # in JOURNAL; the files that VACUUM INTO makes have something else there
-SETTLED = 1.0  # seconds after the last write to a file until we believe that its copy is complete
+WAL_MODE = b"\x02\x02"  # the value of JOURNAL; files made by VACUUM INTO have another value
+SETTLED = 1.0  # seconds without a write after which a file counts as completely copied
 
 Identity = tuple[int, int]
 
@@ -38,10 +38,10 @@ class Locked(Exception):
 
 
 class Database:
-    """One open connection, and what it takes to notice that somebody else changes its files.
+    """One open connection that notices when its files are changed from outside.
 
-    `link` is the path as given, `path` where it leads. `script` creates the schema. `adopt` says that this process has
-    lost another file there; then a file that is still being written is `Locked`. Raises `Locked`, `OSError` or
+    `link` is the path as given, and `path` its target. `script` creates the schema. `adopt` means that this process has
+    lost its previous file there, so a file that is still being written raises `Locked`. Raises `Locked`, `OSError` or
     `sqlite3.Error`.
     """
 
@@ -85,17 +85,17 @@ class Database:
         files = self._identities()
         if not self._refused and not self._superseded(files) and self._overwritten():
             self._refused = True
-            os.ftruncate(self._wal, 0)  # so that no process, now or after a restart, copies it into the new content
+            os.ftruncate(self._wal, 0)  # otherwise a process, perhaps after a restart, copies it into the new content
             self._unlink()
         if self._refused:
             raise StoreUnavailable(f"{self.path} was overwritten while the app runs. Restart the app")
         return files == self._files
 
     def close(self) -> None:
-        """Close the connection. If the files at the path are no longer these, leave none of these behind there.
+        """Close the connection. If other files are at the path now, first remove what is left of the old files there.
 
-        A file that was moved gets its last commits first. Raises `Locked` if another process uses it, and `OSError` or
-        `sqlite3.Error` if that fails; then the connection stays open.
+        If the old file was moved, write the last commits into it before. Raises `Locked` if another process uses it,
+        `OSError` or `sqlite3.Error` if that fails; then the connection stays open.
         """
         with suppress(StoreUnavailable):
             if not self.is_unchanged():
@@ -111,7 +111,7 @@ class Database:
         return [_identity(name) for name in self._names]
 
     def _superseded(self, files: list[Identity | None]) -> bool:
-        """Return whether another process of the app has noticed the change first, and opened what is there."""
+        """Return whether another process of the app noticed the change first and has opened the new files."""
         return files[1] not in (None, self._files[1])
 
     def _leave(self, files: list[Identity | None]) -> None:
@@ -126,7 +126,7 @@ class Database:
         )
 
     def _renew(self) -> None:
-        """Replace the database by a copy with all commits. Processes that know the old file will notice that."""
+        """Replace the database with a copy that has all commits. Processes with the old file open will notice."""
         copy = f"{self.path}-new"
         with suppress(FileNotFoundError):
             os.unlink(copy)
@@ -156,7 +156,7 @@ class Database:
         journal, mark = self._header()
         if journal == WAL_MODE and mark != self._mark:
             with suppress(sqlite3.Error):
-                if mark == self._application_id():  # by way of SQLite: `.restore` in its shell
+                if mark == self._application_id():  # SQLite itself wrote it: `.restore` in its shell
                     self._mark = mark
         return (journal, mark) != (WAL_MODE, self._mark)
 
@@ -165,7 +165,7 @@ class Database:
         return header[JOURNAL], header[APPLICATION_ID]
 
     def _stored_mark(self) -> bytes:
-        """Return the application_id that the file holds, once it is the one that SQLite sees."""
+        """Return the application_id in the file. If SQLite sees another value, write that value to the file first."""
         if self._header()[1] != self._application_id():
             self._checkpoint()
         return self._header()[1]
@@ -177,7 +177,7 @@ class Database:
 
 @contextmanager
 def exclusive(path: str) -> Iterator[None]:
-    """Keep other processes from opening or leaving files in the same folder. Raises `Locked` if one is at it."""
+    """Keep other processes from opening or leaving files in the same folder. Raises `Locked` if one does so now."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,11 +189,11 @@ def exclusive(path: str) -> Iterator[None]:
 
 
 def sync(path: str, identity: Identity | None) -> None:
-    """Bring what was committed to the write-ahead log at `path` to the disk, and the entry of its folder. Blocks.
+    """Sync the write-ahead log at `path`, and its folder, to the disk. Blocks. Raises OSError.
 
-    Commits are in the page cache, so any descriptor of the file will do. What is no longer in the file when it is
-    synced is on the disk: SQLite syncs the log before it copies it into the database, and the database before it
-    begins to overwrite the log (https://www.sqlite.org/wal.html, "Performance Considerations"). SQLite locks the
+    Commits are in the page cache, so any descriptor of the file will do. Commits that are no longer in the log are on
+    the disk already: SQLite syncs the log before it copies it into the database, and the database before it begins to
+    overwrite the log (https://www.sqlite.org/wal.html, "Performance Considerations"). SQLite locks the
     database and `-shm`, but never `-wal`, so closing a descriptor of `-wal` drops no lock.
     """
     for name in (path, os.path.dirname(path)):
@@ -202,7 +202,7 @@ def sync(path: str, identity: Identity | None) -> None:
             if name == path and _identity(descriptor) != identity:
                 raise FileNotFoundError(f"{path} was replaced")
             if sys.platform == "darwin":
-                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync leaves the data in the cache of the drive there
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # on macOS, fsync leaves the data in the drive's cache
             else:
                 os.fdatasync(descriptor)
         finally:
@@ -210,14 +210,14 @@ def sync(path: str, identity: Identity | None) -> None:
 
 
 def _prepare(path: str, adopt: bool) -> None:
-    """Create the file if it is missing, for its mode; SQLite gives `-wal` and `-shm` the same."""
+    """Create the file with mode 0600 if it is missing. SQLite gives `-wal` and `-shm` the same mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         if adopt and not os.path.exists(f"{path}-wal") and abs(time.time() - os.stat(path).st_mtime) < SETTLED:
             raise Locked from None
     else:
-        for leftover in (f"{path}-wal", f"{path}-shm"):  # those of a file that is gone
+        for leftover in (f"{path}-wal", f"{path}-shm"):  # left behind by a deleted file
             with suppress(FileNotFoundError):
                 os.unlink(leftover)
 

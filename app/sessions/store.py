@@ -1,7 +1,7 @@
 """What a session store is.
 
 A store keeps bytes under an id, with the instant at which they expire. It knows nothing of cookies, tokens, JSON or
-merging: `records.py` and `session.py` do all of that, once for every store.
+merging: `records.py` and `session.py` do all of that, for every store.
 """
 
 import asyncio
@@ -32,21 +32,21 @@ class Store(Protocol):
     except that `count` counts only the first.
 
     `deadline` and `now` are Unix times in seconds; a store keeps a deadline to the millisecond. A missing record is
-    not an error. An expired record may be returned or not: the caller checks the deadline inside the record.
+    not an error. A store may return an expired record, because the caller checks the deadline inside the record.
 
     **Opening.** The constructor raises ValueError for an invalid address or option; the message shows no password. It
     connects to nothing, so an app starts while its database server is down. The first call opens what it needs and
     creates a missing table. Several processes may do this at once.
 
     **Errors.** Any method may raise `StoreUnavailable` or an `OSError`; then the write may or may not have happened.
-    The next call tries again, with a new connection if need be. A failed store needs no restart.
+    The next call tries again, if necessary with a new connection. A failed store needs no restart.
 
     **Time limit.** Every method except `count` finishes or fails within `TIMEOUT`, and never blocks the event loop. The
     store enforces this limit itself, because only the store knows where it really waits.
     `asyncio.timeout` is enough if the client library stops at once when it is cancelled; otherwise use `within_limit`.
 
-    **Cancellation.** Any call may be cancelled at any await. The write may or may not have happened. Nothing
-    stays locked. Close a connection that still waits for an answer: otherwise a later call would receive it.
+    **Cancellation.** A call may be cancelled at any await. The write may or may not have happened, but nothing may
+    stay locked. Close a connection that still waits for an answer: otherwise a later call would receive the answer.
 
     **Concurrency.** Methods are called concurrently, from one event loop in each of many processes.
     """
@@ -68,7 +68,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        """Remove the record, or with `old` only if it is still these bytes. True only for the call that removed it.
+        """Remove the record; with `old`, only if it still is these bytes. Return True only if this call removed it.
 
         Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
         """
@@ -77,8 +77,8 @@ class Store(Protocol):
     async def sweep(self, now: float, limit: int) -> list[str]:
         """Remove at most `limit` records that expired by `now`, and return their ids.
 
-        Several processes sweep at the same time. Each id is returned by one of them; none waits for another. A record
-        whose deadline was moved meanwhile stays. A store that expires records by itself returns an empty list.
+        Several processes may sweep at the same time. Exactly one of them returns each id, and none waits for another.
+        A record whose deadline was moved meanwhile stays. A store whose records expire by themselves returns [].
         """
         ...
 
@@ -90,7 +90,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of files and connections. The next call may open them again."""
+        """Close files and connections. The next call may open them again."""
         ...
 
 
@@ -104,7 +104,7 @@ class CountsInSteps(Protocol):
 
 
 async def within_limit(call: Coroutine[Any, Any, T], seconds: float = TIMEOUT) -> T:
-    """Return the result of `call`, or raise StoreUnavailable after so many seconds.
+    """Return the result of `call`, or raise StoreUnavailable after this many seconds.
 
     Some client libraries keep waiting for the server after they are cancelled, so `asyncio.timeout` returns too late.
     Here the call runs in a task of its own. At the limit, or if the caller is cancelled, the task is cancelled and not
@@ -130,7 +130,7 @@ def _abandon(task: asyncio.Task[Any]) -> None:
     def forget(task: asyncio.Task[Any]) -> None:
         _abandoned.discard(task)
         if not task.cancelled():
-            task.exception()  # otherwise asyncio logs that nobody has asked for it
+            task.exception()  # otherwise asyncio logs that it was never retrieved
 
     _abandoned.add(task)
     task.cancel()

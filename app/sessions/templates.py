@@ -1,4 +1,4 @@
-"""Makes `session` a variable of every Jinja template, base templates and included ones too."""
+"""Makes `session` a variable in every Jinja template, including base templates and included templates."""
 
 from collections.abc import Callable
 from typing import Any

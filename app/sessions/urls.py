@@ -1,4 +1,4 @@
-"""Opens the store that a URL names. Each store's module is imported only if it is used, with what it depends on."""
+"""Opens the store that a URL names. A store's module and its dependencies are imported only if it is used."""
 
 from pathlib import Path
 
@@ -29,9 +29,9 @@ def open_store(url: str, *, name: str = "session", folder: Path | None = None) -
         reason, remedy = str(error), f"Good values: {EXAMPLES}"
     except ValueError as error:
         reason, remedy = str(error), f"Good values: {EXAMPLES}"
-    except Exception as error:  # a client library's own: its text may show a password
+    except Exception as error:  # from a client library; its text may show a password
         reason, remedy = f"it cannot be used ({type(error).__name__})", f"Good values: {EXAMPLES}"
-    # Anything else may hold a password.
+    # Any other URL may contain a password.
     shown = url if url.startswith("sqlite:///") and url.isprintable() else f"{scheme}..."
     raise BadStoreURL(f"{shown}: {reason}. {remedy}") from None
 

@@ -1,4 +1,4 @@
-"""What is in a session: the half that is a dict. `session.py` has the other half, which talks to the store."""
+"""The part of a session that is a dict. `session.py` has the part that talks to the store."""
 
 import logging
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -26,36 +26,36 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SessionValues(MutableMapping[Key[Any], Any]):
-    """A dict of JSON values. For type checkers its indexes are keys; at run time other strings work too.
+    """A dict of JSON values. For type checkers its keys are `Key` objects; at run time plain strings work too.
 
-    A list or dict that was read or assigned belongs to the session: a change inside it is found by comparing its JSON
-    text with what the store holds, so there is no flag to set.
+    A change inside a list or dict that was read or assigned is saved too. The session finds it by comparing the JSON
+    text with the stored text, so there is no flag to set.
     """
 
-    # What the store held when this request last looked:
+    # The stored session as this request last read it:
     stored: Stored = NOT_STORED
-    # What was assigned, and what was read and can change. ABSENT stands for a deleted value:
+    # Values that were assigned, and mutable values that were read. ABSENT stands for a deleted value:
     _objects: dict[str, Any] = field(default_factory=dict, init=False)
-    # Those of the objects that began as the default of their key:
+    # The JSON texts of objects that began as their key's default:
     _defaults: Values = field(default_factory=dict, init=False)
-    # Objects that the session does not save any more, with the text that they had then:
+    # Objects that the session no longer saves, with their JSON text at that moment:
     _detached: list[tuple[str, Any, msgspec.Raw]] = field(default_factory=list, init=False)
 
     # Why the session cannot be changed; "" if it can:
     read_only: str = ""
-    # What the store raised. Every use of the session raises it; if the session is hidden, only a change does:
+    # The store's error. Every use of the session raises it; if the session is hidden, only a change raises it:
     failure: StoreUnavailable | None = None
-    # Whether the end of the request has to look for changes that came too late, and for calls nobody awaited:
+    # Whether to look, at the end of the request, for changes that came too late and for calls never awaited:
     watched: bool = field(default=False, init=False)
     calls: list[Call] = field(default_factory=list, init=False)
-    # Whether the session is empty because there is none to show:
+    # Whether the session is empty because there is no session to show:
     hidden: bool = False
 
     @property
     def available(self) -> bool:
-        """False where there is no session to show: on a route without one, and on the error page of a failed store.
+        """False if there is no session to show: on a route without a session, or on the error page of a failed store.
 
-        The session is empty then, and says nothing about the visitor. Raises `StoreUnavailable` like any other use.
+        The session is then empty and says nothing about the visitor. Raises `StoreUnavailable` like any other use.
         """
         self._require_readable()
         return not self.hidden
@@ -103,7 +103,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         self._defaults.pop(key, None)
 
     def __contains__(self, key: object) -> bool:
-        """Whether there is a value other than the untouched default of the key."""
+        """Return whether there is a value other than the untouched default of the key."""
         self._require_readable()
         if key in self._objects:
             return text_of(self._objects[str(key)], self._defaults.get(str(key))) is not NOTHING
@@ -123,7 +123,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     @overload
     def get(self, key: Key[T], default: D, /) -> T | D: ...
     def get(self, key: Key[Any], default: Any = None, /) -> Any:
-        """Return the value; without one, `default`; without that, the default of the key or None."""
+        """Return the first that exists: the value, `default`, the default of the key, None."""
         return default if default is not None and key not in self else super().get(key)
 
     @overload
@@ -133,7 +133,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     @overload
     def pop(self, key: Key[T], default: D, /) -> T | D: ...
     def pop(self, key: Key[Any], *default: Any) -> Any:
-        """Delete a value and return it; without one, return `default`, or the default of the key, or raise KeyError."""
+        """Delete a value and return it. If there is none, return `default` or the key's default, or raise KeyError."""
         return default[0] if default and key not in self else super().pop(key)
 
     def setdefault(self, key: Key[T], default: T, /) -> T:  # type: ignore[override]
@@ -146,12 +146,12 @@ class SessionValues(MutableMapping[Key[Any], Any]):
         return self
 
     def clear(self) -> None:
-        """Delete all values, and keep the session and its token: `Session.destroy` ends it."""
+        """Delete all values, but keep the session and its token. `Session.destroy` ends the session."""
         self._require_writable()
         super().clear()
 
     def report(self) -> None:
-        """Log what this request did to the session without effect. The middleware calls it at the end."""
+        """Log changes and calls of this request that had no effect. The middleware calls it at the end."""
         report_calls(self.calls)
         if not self.read_only:
             return  # no response confirmed anything
@@ -164,10 +164,10 @@ class SessionValues(MutableMapping[Key[Any], Any]):
     def __reduce__(self) -> str:
         raise TypeError("A session cannot be copied or pickled. Copy its values: copy.deepcopy(dict(session))")
 
-    # How it is done
+    # Internals
 
     def _changes(self) -> Values:
-        """Return the new text of each changed value, NOTHING for one that is gone. Raises `InvalidValue`."""
+        """Return the new text of each changed value, NOTHING for a deleted value. Raises `InvalidValue`."""
         changes = {}
         for key, value in self._objects.items():
             text = text_of(value, self._defaults.get(key))
@@ -193,7 +193,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
             raise self.failure
 
     def _require_writable(self, key: str | None = None) -> None:
-        """Raise an error unless the session can be changed: one value, or as a whole."""
+        """Raise an error unless this key, or without a key the session as a whole, can be changed."""
         if self.failure:
             raise self.failure
         if self.read_only:
@@ -204,7 +204,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
 def text_of(value: Any, default: msgspec.Raw | None = None) -> msgspec.Raw:
     """Return a value as JSON text; NOTHING if it is ABSENT or equal to the default.
 
-    What is not JSON gets a text that differs from every stored one.
+    A value that is not JSON gets a text that differs from every stored text.
     """
     if value is ABSENT:
         return NOTHING
@@ -216,7 +216,7 @@ def text_of(value: Any, default: msgspec.Raw | None = None) -> msgspec.Raw:
 
 
 def is_json(value: Any) -> bool:
-    """Whether a value comes back from JSON as it was. A tuple, a set, a date, NaN or a dict with int keys does not."""
+    """Return whether JSON preserves a value. It does not preserve a tuple, set, date, NaN or dict with int keys."""
     try:
         return bool(msgspec.json.decode(msgspec.json.encode(value)) == value)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):

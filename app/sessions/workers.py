@@ -7,8 +7,8 @@ import sys
 def is_one_of_several() -> bool:
     """Return whether this is one of several workers of uvicorn; other servers are not recognized.
 
-    uvicorn starts its workers, and the one process of `--reload`, with multiprocessing, which gives them the arguments
-    of their parent. A single worker without `--reload` is the process that was started itself.
+    uvicorn starts its workers, and the single process of `--reload`, with multiprocessing, which gives them the
+    arguments of their parent. A single worker without `--reload` has no such parent.
     """
     from multiprocessing import parent_process  # here, because few apps need it
 
