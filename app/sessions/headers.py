@@ -16,7 +16,7 @@ Headers = Mapping[bytes, list[str]]
 
 
 def read_headers(scope: Mapping[str, Any], name: str) -> Headers:
-    """Return the values of the headers in `READ`, in the order sent. `cookie` has only the values of session cookies.
+    """Return the values of the headers in `READ`, in the order sent; for `cookie`, only the session cookie's values.
 
     `name` is the name of the session cookie without its prefix.
     """

@@ -30,7 +30,7 @@ def invalid_value(key: str, value: Any) -> InvalidValue:
 
 
 def _problem(value: Any, path: str) -> str | None:
-    """Return the path of the first part that is not JSON, and the reason. None if it finds no such part."""
+    """Return the path of the first part that is not JSON, and the reason. Return None if no part is at fault."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{path}: {value} is not a JSON number"
     if isinstance(value, int) and value.bit_length() > MAX_BITS:

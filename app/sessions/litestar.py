@@ -44,9 +44,8 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     is the same session; for type checkers, annotate the request as `SessionRequest`. A route with `no_session=True`,
     or in a router with `opt={"no_session": True}`, has no session and does not read the store.
 
-    `store` is a store or a URL (see `urls.open_store`). `name` is the cookie's name, without the prefix `__Host-` for
-    https. `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises
-    `BadStoreURL`.
+    `store` is a store or its URL (see `urls.open_store`). `name` is the cookie's name; https adds the prefix `__Host-`.
+    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
     """
 
     def __init__(
@@ -190,7 +189,7 @@ def provide_session(scope: Scope) -> Session:
     """Return the session of a request or WebSocket. On a route without a session it is empty and not `available`."""
     sessions: SessionManager = scope["litestar_app"].state["sessions"]
     session = scope.get("session")
-    if isinstance(session, Session) and session.cookie_name == sessions.name:  # otherwise another layer's
+    if isinstance(session, Session) and session.cookie_name == sessions.name:  # otherwise it is another layer's
         return session
     if (kept := session_of(scope, sessions.name)) is not None:
         return kept

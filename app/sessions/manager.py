@@ -86,7 +86,7 @@ class SessionManager:
             await sessions.end_all("ada", keep=session.id)  # after a change of password
 
         When it returns, all sessions that the owner had before the call have ended, except the kept session. This
-        includes sessions that were being saved or rotated meanwhile. A login during the call may survive.
+        includes sessions that were being saved or rotated meanwhile. A session that begins during the call may survive.
 
         Raises StoreUnavailable; then some sessions may be left, and another call ends them. The call has the time
         budget of a request. With `on_progress`, which is called with the number so far, it has no time limit.
@@ -134,7 +134,7 @@ class SessionManager:
     async def check(self, limit: float = 1.0) -> None:
         """Raise StoreUnavailable if the store does not answer within `limit` seconds.
 
-        If the store has a method `check(session_id)`, which can test more than `load`, call that method.
+        Calls the store's method `check(session_id)` if there is one, because it can test more than `load`.
         """
         await self._records(limit).run(getattr(self.store, "check", self.store.load), digest("health check"))
 

@@ -13,7 +13,7 @@ from .proxy import ProxyWarning
 from .session import Session
 from .store import StoreUnavailable
 
-KEPT = "session layer "  # plus the layer's name: the key in the scope, because others may overwrite scope["session"]
+KEPT = "session layer "  # plus the layer's name: the session's key in the scope. Others may overwrite scope["session"]
 RETRY_AFTER = "5"  # seconds
 
 logger = logging.getLogger(__name__)
@@ -197,8 +197,8 @@ def session_of(scope: Any, name: str) -> Session | None:
     """Return the session of the layer with this name. First apply the changes made by the framework's own methods.
 
     In a middleware, Litestar's methods only overwrite `scope["session"]`: `set_session` with a dict, `clear_session`
-    with a value that is not a mapping. `set_session` alone looks the same as a `clear_session` before it, so both begin
-    a new session with a new token. The session of another layer stays unchanged.
+    with a value that is not a mapping. This function cannot tell whether `clear_session` came before `set_session`, so
+    `set_session` always begins a new session with a new token. The session of another layer stays unchanged.
     """
     session: Session | None = scope.get(f"{KEPT}{name}")
     put_there = scope.get("session", session)

@@ -170,7 +170,7 @@ class Successor:
         return now < record.deadline and await self.records.delete(old.id, old.text)
 
     async def begin(self) -> bool:
-        """Make the successor live. Return False if `end_all` has removed it."""
+        """Activate the successor. Return False if `end_all` has removed it."""
         replace, new = self.records.store.replace, self.stored
         return await self.records.run(replace, self.id, RESERVED, new.text, new.record.deadline)
 
@@ -182,7 +182,7 @@ class Successor:
                 await OwnerList(self.records, self.owner).change({self.id: Entry(old.record.expires_at)}, {old.id})
 
     async def cancel(self) -> None:
-        """Remove the reserved successor. If the store fails, it stays, which does no harm."""
+        """Remove the reserved successor. If the store fails, the successor stays, which does no harm."""
         with suppress(StoreUnavailable):
             if await self.records.delete(self.id):
                 await OwnerList(self.records, self.owner).change(remove={self.id})

@@ -114,7 +114,7 @@ class PostgresStore:
             return int(number)
 
     async def _load_all(self, batch: list[str]) -> dict[str, bytes] | StoreUnavailable:
-        """Return records by id, or the error. If it were raised, asyncio would log it if all callers are cancelled."""
+        """Return records by id, or the error. After all callers are cancelled, asyncio would log a raised error."""
         try:
             async with self._turn(self._readers):
                 self._seal(batch)

@@ -60,7 +60,7 @@ class Connection:
         return list(await self._prepared[statement].fetch(*arguments))
 
     async def is_alive(self) -> bool:
-        """Return whether the connection works. Ask the server only if the connection was unused for `CHECK_AFTER`."""
+        """Return whether the connection works. Ask the server only after `CHECK_AFTER` seconds without use."""
         if self.raw.is_closed() or time.monotonic() - self.used_at < CHECK_AFTER:
             return not self.raw.is_closed()
         try:
@@ -71,7 +71,7 @@ class Connection:
         return True
 
     async def close(self) -> None:
-        """Close the connection. Cancel a running statement, which might keep a server process waiting for a lock."""
+        """Close the connection, and cancel a running statement: it may wait for a lock and occupy a server process."""
         with suppress(*FAILURES):
             await self.raw.close(timeout=CLOSE_TIMEOUT)
 
@@ -216,7 +216,7 @@ def _options(url: str) -> set[str]:
 
 
 def _is_possible(host: str, port: int | None = None) -> bool:
-    """Return whether a host with this name or IP address, and port, can exist. Without a port, `host` is a socket."""
+    """Return whether these can be a host's name or IP address and its port. Without a port, `host` is a path."""
     if port is None:
         return True
     host.encode("idna")  # every connection does this

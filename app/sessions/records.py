@@ -138,7 +138,7 @@ class Records:
             return stored
         seen = now if record.owner is not None and abs(now - (record.last_seen or 0)) >= SEEN_INTERVAL else None
         # Move the deadline only if it is off by more than a tenth of the idle timeout, so most requests write
-        # nothing. It is also off after the operator has changed the idle timeout.
+        # nothing. The deadline is also off after the operator has changed the timeout.
         overdue = 0.0
         if self.idle_timeout or record.deadline != record.expires_at:
             overdue = abs(self._deadline(record.expires_at, now) - record.deadline)

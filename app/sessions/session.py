@@ -167,7 +167,7 @@ class Session(OwnedValues):
             self.hidden, self.stored = True, NOT_STORED
 
     def finish_headers(self, headers: Iterable[Header], scope: Mapping[str, Any]) -> list[Header]:
-        """Return a response's headers and the session's: they forbid caching and, if the cookie changes, set it.
+        """Return the headers of a response, plus headers that forbid caching and set or delete a changed cookie.
 
         Afterwards the session is read-only.
         """

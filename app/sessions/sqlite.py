@@ -38,7 +38,7 @@ DELETE FROM "{table}"
 WHERE id IN (SELECT id FROM "{table}" WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit)
 RETURNING id
 """
-# All rows except those whose id begins with OTHER_PREFIX. The index on the ids finds those cheaply.
+# All rows except those whose id begins with OTHER_PREFIX. The index on the ids makes it cheap to find these.
 COUNT = """
 SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'other:' AND id < 'other:g') FROM "{table}"
 """

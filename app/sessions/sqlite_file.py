@@ -92,10 +92,10 @@ class Database:
         return files == self._files
 
     def close(self) -> None:
-        """Close the connection. If other files are at the path now, first remove what is left of the old files there.
+        """Close the connection. If the files at the path have changed, remove what is left of the old files there.
 
-        If the old file was moved, write the last commits into it before. Raises `Locked` if another process uses it,
-        `OSError` or `sqlite3.Error` if that fails; then the connection stays open.
+        Before that, a file that was moved gets its last commits. Raises `Locked` if another process uses the file, and
+        `OSError` or `sqlite3.Error` if the write fails; then the connection stays open.
         """
         with suppress(StoreUnavailable):
             if not self.is_unchanged():
@@ -177,7 +177,7 @@ class Database:
 
 @contextmanager
 def exclusive(path: str) -> Iterator[None]:
-    """Keep other processes from opening or leaving files in the same folder. Raises `Locked` if one does so now."""
+    """Keep other processes from opening or leaving files in the same folder. Raises `Locked` if one is doing that."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -62,13 +62,13 @@ class Store(Protocol):
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
         """Put `new` in the place of `old` in one atomic step.
 
-        Return False, and change nothing, if the store holds any other record under this id, or none. This condition
+        Return False, and change nothing, if the store holds another record, or no record, under this id. This condition
         keeps two concurrent saves from undoing each other, and an ended session from coming back.
         """
         ...
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
-        """Remove the record; with `old`, only if it still is these bytes. Return True only if this call removed it.
+        """Remove the record; with `old`, only if it still equals `old`. Return True only if this call removed it.
 
         Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
         """

@@ -193,7 +193,7 @@ class SessionValues(MutableMapping[Key[Any], Any]):
             raise self.failure
 
     def _require_writable(self, key: str | None = None) -> None:
-        """Raise an error unless this key, or without a key the session as a whole, can be changed."""
+        """Raise an error unless the value of this key can be changed. Without a key, check the session as a whole."""
         if self.failure:
             raise self.failure
         if self.read_only:
