@@ -24,7 +24,7 @@ class Text(NamedTuple):
     remedy: str
 
 
-# All requests with a status get the same text, so no text mentions saving.
+# A text must fit every request that gets its status, so no text mentions saving.
 MESSAGES = {
     400: Text("The server did not understand this request.", "Check what you sent, then try again."),
     403: Text("You are not allowed to do this.", "If you think you should be, log in and try again."),
@@ -74,7 +74,7 @@ def wants_fragment(request: Request[Any, Any, Any]) -> bool:
 
 
 def wants_page(request: Request[Any, Any, Any]) -> bool:
-    """Return whether the client prefers HTML. A browser that navigates does; curl (`*/*`) does not."""
+    """Return whether the client prefers HTML. Browsers do when they navigate; curl (`*/*`) does not."""
     try:
         return request.accept.best_match(["text/plain", "text/html"]) == "text/html"
     except OverflowError:  # Litestar's parser raises it for q=1e999

@@ -1,4 +1,4 @@
-"""Read the text that people send: one helper for every form.
+"""Read the text that visitors send, with one helper for all forms.
 
     COMMENT = Field("comment", label="Your comment", kind="textarea", max_size=10_000)
     (comment,) = await read_form(request, COMMENT)
@@ -6,7 +6,7 @@
 `read_form` records the text. If the request fails later, the error page shows a form with the visitor's text, which the
 visitor can send again (`templates/error.html`).
 
-Each form has a place for its status and a place for errors. The fields refer to the latter: aria-describedby="error".
+A form has a place for its status and a place for errors. Each field names the error place: aria-describedby="error".
 
     <div class="actions"><button>Save</button>{{ status_place() }}</div>
     {{ error_place() }}
@@ -71,7 +71,7 @@ async def read_form(request: Request[Any, Any, Any], *fields: Field) -> list[str
 
 
 async def read_text(request: Request[Any, Any, Any], field: Field) -> str:
-    """Return the text of a `text/plain` body. Raises the same as `read_form`."""
+    """Return the text of a `text/plain` body. Raises the same errors as `read_form`."""
     (text,) = _check(request, (field,), [await _read_body(request, PLAIN_TEXT)])
     return text
 
@@ -91,7 +91,7 @@ async def _read_body(request: Request[Any, Any, Any], *accepted: str) -> str:
 def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: list[str]) -> list[str]:
     """Record the texts, then raise UserFacingError if a text contains U+0000 or is too long."""
     texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
-    # Exactly one slash at the start: an address that starts with two names another host.
+    # Exactly one slash at the start: an address that starts with `//` leads to another host.
     action = "/" + request.scope["raw_path"].decode("latin-1").lstrip("/")
     if query := request.scope["query_string"].decode("latin-1"):
         action += f"?{query}"
@@ -112,13 +112,13 @@ def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: li
     return texts
 
 
-# Functions, not macros: they take a third of the time, and templates need not import them.
+# Functions, not macros: a call takes a third of the time, and templates need no import.
 
 
 def status_place(busy: str = "Saving…") -> Markup:
     """Return the status place beside a button. It shows `busy` while the form is being sent, then the result."""
     html = f'<div role="status"><span class="busy">{escape(busy)}</span><span class="result"></span></div>'
-    return Markup(html)  # noqa: S704 - what is put in is escaped
+    return Markup(html)  # noqa: S704 - the values are escaped
 
 
 def error_place(place_id: str = "error", unreachable: str = "", timeout: str = "") -> Markup:
@@ -130,4 +130,4 @@ def error_place(place_id: str = "error", unreachable: str = "", timeout: str = "
     messages = (("unreachable", unreachable), ("timeout", timeout))
     data = "".join(f' data-{name}="{escape(text)}"' for name, text in messages if text)
     html = f'<div id="{escape(place_id)}" class="error" role="alert"{data}></div>'
-    return Markup(html)  # noqa: S704 - what is put in is escaped
+    return Markup(html)  # noqa: S704 - the values are escaped

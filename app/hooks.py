@@ -32,7 +32,7 @@ def around_every_request(settings: Settings) -> list[InitPlugin]:
 
 
 class SecurityHeaders(InitPlugin):
-    """Adds headers that switch off browser features which no page of this app needs."""
+    """Adds headers that switch off browser features that no page of this app needs."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.before_send.append(add_security_headers)

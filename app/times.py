@@ -10,7 +10,7 @@ ELEMENT = Markup('<time datetime="{}" title="{}">{}</time>')
 
 
 def when(instant: float) -> Markup:
-    """Return a `<time>` element for a Unix time in seconds. It says how far away the time is; its title is exact."""
+    """Return a `<time>` element for a Unix time in seconds: how far away it is, with the exact UTC time as title."""
     exact = datetime.fromtimestamp(instant, UTC)
     return ELEMENT.format(
         exact.isoformat(timespec="seconds"), f"{exact:%-d %B %Y, %H:%M:%S} UTC", relative(instant - time.time())

@@ -40,7 +40,7 @@ document.addEventListener("htmx:config:request", ({ target, detail: { ctx } }) =
   target.closest("form")?.querySelector(".result")?.replaceChildren();
 });
 
-// Show an error in an error place. If the page has no such place, make one. Of a whole error page, show only the text.
+// Show an error in an error place, and make a place if there is none. If the response is a page, show only its text.
 const redirectError = (ctx, task) => {
   task.target ??= errorPlace(ctx.sourceElement);
   const texts = [...task.fragment.querySelectorAll("main [role=alert] > *")];
@@ -144,7 +144,7 @@ document.addEventListener("htmx:before:swap", (event) => {
     event.preventDefault();
     return leaveFor(ctx, () => (isHistory(ctx) ? location.reload() : location.assign(addressOf(ctx))));
   }
-  if (task) task.target = document.body; // also for an error page
+  if (task) task.target = document.body; // also if the page is an error page
   if (status >= 400 && ctx.request.method !== "GET") ctx.push = "false"; // a reload would send a GET to this address
   scrolledTo[position] = isHistory(ctx) ? lastScroll : scrollY;
   if (isHistory(ctx)) position = history.state?.at ?? position;
