@@ -24,7 +24,7 @@ from app.settings import PROJECT
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
 from tests.repository.copies import copy_project, delete_demo, run
-from tests.support import HeldRequest, Server
+from tests.support import HeldRequest, Server, wait_until
 
 pytestmark = pytest.mark.full
 
@@ -197,6 +197,7 @@ def test_all_recipes_together_in_real_processes(project: Path, tmp_path: Path) -
         assert 'value="Ada"' in client.get("/author").text
         assert client.get("/files/notes.txt").text == "Mine.\n"
         assert client.post("/report").status_code == 303
+        wait_until(lambda: client.get("/report").text == "The report is ready.")  # the task needs the folder
 
         folder.rename(tmp_path / "away")
         assert client.get("/").status_code == 503
