@@ -111,6 +111,9 @@ class Server:
         wait_until(lambda: text in self.log, explain=lambda: f"the log does not hold {text!r}:\n{self.log}")
 
     def start(self) -> Self:
+        """Start the server, and wait until all its workers serve."""
+        path = self.folder / "server.log"
+        logged = len(path.read_text()) if path.exists() else 0
         self.launch()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
@@ -121,8 +124,10 @@ class Server:
                 httpx.get(f"{self.url}/health", timeout=6, verify=TLS)
             except httpx.TransportError:
                 time.sleep(0.05)
-            else:
-                return self
+                continue
+            if self.workers > 1:
+                wait_until(lambda: self.log[logged:].count("startup complete") >= self.workers, 20)
+            return self
         raise AssertionError(f"the server does not answer:\n{self.log}")
 
     def launch(self) -> None:
