@@ -12,7 +12,6 @@ from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
-from litestar.stores.base import Store
 from litestar.types import Message, Scope
 
 from app import hooks, main
@@ -21,6 +20,7 @@ from app.sessions.events import EndEvents
 from app.sessions.litestar import SessionPlugin
 from app.sessions.memory import MemoryStore
 from app.sessions.records import OutageLog, Records
+from app.sessions.templates import add_session_to_templates
 from app.settings import Settings
 
 
@@ -30,27 +30,23 @@ def new_session() -> Session:
 
 
 class StandIn(InitPlugin):
-    """Takes the place of the session layer."""
-
-    def __init__(
-        self, session: Provide, middleware: tuple[Any, ...] = (), stores: dict[str, Store] | None = None
-    ) -> None:
-        self.session, self.middleware, self.stores = session, middleware, stores
+    """Takes the place of the session layer: one session in memory for all visitors, which nothing loads or saves."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        session = new_session()
         sessions = SessionManager(MemoryStore())  # for /health
-        app_config.dependencies["session"] = self.session
+        app_config.state["sessions"] = sessions
+        app_config.dependencies["session"] = Provide(lambda: session, sync_to_thread=False)
         app_config.dependencies["sessions"] = Provide(lambda: sessions, sync_to_thread=False)
-        app_config.middleware = [*self.middleware, *app_config.middleware]
         app_config.before_send.append(add_cache_headers)
-        app_config.stores = self.stores or app_config.stores
+        engine: Any = app_config.template_config and app_config.template_config.engine_instance
+        add_session_to_templates(engine.engine, lambda _: session)
         return app_config
 
 
 def bare() -> Litestar:
-    """Return the app with one session in memory for all visitors, and no session layer."""
-    session = new_session()
-    return _app_with(StandIn(Provide(lambda: session, sync_to_thread=False)))
+    """Return the app with a stand-in for its session layer."""
+    return _app_with(StandIn())
 
 
 def filled() -> Litestar:

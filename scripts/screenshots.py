@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
             base_url=server.url, viewport={"width": width, "height": height}, device_scale_factor=scale
         )
         for _ in states.STATES[state](page, server):
-            page.wait_for_timeout(300)  # for animations
+            page.wait_for_timeout(200)  # an animation takes 150 ms
             for look in looks:
                 page.emulate_media(
                     color_scheme="dark" if look == "dark" else "light",
