@@ -1,4 +1,4 @@
-"""The hooks that run around every request, in order. SvelteKit has `hooks.server.js` for this."""
+"""What happens before and after handlers, in order. SvelteKit has `hooks.server.js` for this."""
 
 import logging
 from typing import Any

@@ -48,9 +48,8 @@ def create_app(settings: Settings) -> Litestar:
 
     def add_globals(engine: JinjaTemplateEngine) -> None:
         engine.engine.undefined = StrictUndefined
-        engine.engine.auto_reload = (
-            os.environ.get("LITESTAR_DEBUG") == "1"
-        )  # slow: Jinja checks every template on each request
+        # Slow: Jinja then checks every template at each request.
+        engine.engine.auto_reload = os.environ.get("LITESTAR_DEBUG") == "1"
         engine.engine.globals["static"] = static_path
         engine.engine.globals |= {"status_place": status_place, "error_place": error_place}
         engine.engine.filters["when"] = when

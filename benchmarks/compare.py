@@ -17,7 +17,7 @@ from statistics import median
 
 from benchmarks import load
 from benchmarks.common import machine, memory_mib
-from benchmarks.intervals import interval, shown
+from benchmarks.intervals import shown, verdict
 from tests.postgres_server import PostgresServer
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
@@ -123,9 +123,7 @@ def report(servers: dict[str, QuoteServer], results: dict[str, Rounds]) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
     rounds = results["page view without a session"]
     ratios = [one.cpu / base.cpu for one, base in zip(rounds["this app, memory"], rounds[BARE], strict=True)]
-    _, low, high = interval(ratios)
-    verdict = "met" if high <= GOAL else "missed" if low > GOAL else "unresolved"
-    print(f"\nA page view without a session, at most {GOAL} of the bare page: {shown(ratios)}, {verdict}")
+    print(f"\nA page view without a session, at most {GOAL} of the bare page: {shown(ratios)}, {verdict(ratios, GOAL)}")
 
 
 def main() -> None:

@@ -14,6 +14,12 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     return median(ordered), ordered[max(rank - 1, 0)], ordered[-max(rank, 1)]
 
 
+def verdict(values: list[float], goal: float) -> str:
+    """Say whether the median is at most a goal: "met" only if the whole interval is."""
+    _, low, high = interval(values)
+    return "met" if high <= goal else "missed" if low > goal else "unresolved"
+
+
 def shown(values: list[float], digits: int = 2) -> str:
     middle, low, high = interval(values)
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"

@@ -15,7 +15,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from benchmarks import load
 from benchmarks.common import machine
-from benchmarks.intervals import interval, shown
+from benchmarks.intervals import shown, verdict
 from tests.postgres_server import PgBouncer, PostgresServer
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
@@ -76,9 +76,8 @@ def report(results: dict[tuple[load.Kind, int], Rounds]) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
     for key, goal in GOALS.items():
         pairs = zip(results[key]["PostgreSQL"], results[key]["Redis"], strict=True)
-        _, low, high = interval([one.cpu / redis.cpu for one, redis in pairs])
-        verdict = "met" if high <= goal else "missed" if low > goal else "not decided by these rounds"
-        print(f"\n{key[0]}, {key[1]} at once, at most {goal}: {verdict}")
+        ratios = [one.cpu / redis.cpu for one, redis in pairs]
+        print(f"\n{key[0]}, {key[1]} at once, at most {goal}: {verdict(ratios, goal)}")
 
 
 def main() -> None:

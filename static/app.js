@@ -265,9 +265,8 @@ document.addEventListener("input", ({ target }) => {
   if ("unsavedGuard" in target.dataset) sayUnsaved(target);
 });
 
-const noteSaved = (field, text, etag) => {
+const noteSaved = (field, text) => {
   field.defaultValue = text;
-  field.etag = etag; // of `text`, if it is known
   delete field.dataset.unsaved;
   field.notice?.remove();
 };
@@ -290,7 +289,10 @@ document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
       "Your browser refuses cookies, so the server cannot find your text again. Allow cookies for this site, then save again.";
     return;
   }
-  for (const field of sent) noteSaved(field, request.body.get(field.name));
+  for (const field of sent) {
+    noteSaved(field, request.body.get(field.name));
+    delete field.etag; // of the text before this save
+  }
 });
 
 // When the tab is shown again, fetch the saved text. Without an answer, change nothing.
@@ -315,13 +317,13 @@ const refresh = async (field, mine) => {
     result?.replaceChildren();
     return letVisitorChoose(field, saved);
   }
-  noteSaved(field, saved, field.etag);
+  noteSaved(field, saved);
 };
 
 const letVisitorChoose = (field, saved) => {
   const name = field.dataset.freshName ?? "text";
   const choose = (value) => {
-    noteSaved(field, saved, field.etag);
+    noteSaved(field, saved);
     field.value = value;
     sayUnsaved(field);
     field.focus();

@@ -47,10 +47,10 @@ async def update_quote(request: Request[Any, Any, Any], session: NamedDependency
         return Response(session[QUOTE], media_type=MediaType.TEXT)
     is_first = QUOTE not in session
     (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
-    if not is_first:  # the card has not changed
-        return Response("Saved", media_type=MediaType.HTML)  # htmx puts it beside the button
-    await session.save()  # before the response, because its card shows the new session
-    return Template("quote/saved.html")
+    if is_first:
+        await session.save()  # before the response, because its card shows the new session
+        return Template("quote/saved.html")
+    return Response("Saved", media_type=MediaType.HTML)  # htmx puts it beside the button
 
 
 @post("/session/quote/update")

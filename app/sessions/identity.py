@@ -37,7 +37,7 @@ class OwnedValues(SessionValues):
 
     @owner.setter
     def owner(self, owner: str | None) -> None:
-        """Set the owner. Raises `InvalidValue`, and changes nothing, unless it is text or None."""
+        """Set the owner: text or None. Raises `InvalidValue` for anything else, and then changes nothing."""
         if owner is not None and not (isinstance(owner, str) and is_json(owner)):
             raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
         self._require_writable()

@@ -132,16 +132,16 @@ class CheckedTLSConnection(CheckedConnection, SSLConnection):
 class KeyFinder:
     """Knows where our commands have their key, for redis-py's cluster client.
 
-    redis-py's own asks the server for its list of commands whenever the client explores the cluster, so after each lost
-    connection. To read the list takes 35 ms, in which nobody is served. If connections are lost one after the other,
-    that adds up to more than a request may wait.
+    redis-py's own parser fetches the server's list of commands each time the client explores the cluster, which it does
+    after each lost connection. Reading the list blocks the event loop for 35 ms. If connections are lost one after the
+    other, requests would wait too long.
     """
 
     async def initialize(self, node: Any) -> None:
         """Nothing to do."""
 
     async def get_keys(self, _command: str, key: bytes, *_arguments: Any) -> list[bytes]:
-        """Return the key of GET, SET or DEL. redis-py finds that of EVAL itself."""
+        """Return the key of GET, SET or DEL. redis-py finds the key of EVAL itself."""
         return [key]
 
 

@@ -43,6 +43,11 @@ class Devices:
     async def end_others(self) -> int:
         return await self.sessions.end_all(self.owner, keep=self.kept_id)
 
+    def walks(self, action: "Action", first_is_end_all: bool) -> list[Walk]:
+        """Return `action` on the acting session and `end_others`, in the order in which they begin."""
+        walks = [Walk(lambda: action(self.acting)), Walk(self.end_others)]
+        return walks[::-1] if first_is_end_all else walks
+
     async def assert_all_living_sessions_are_listed(self) -> None:
         mine = set()
         for session_id in await self.living():
@@ -126,11 +131,7 @@ async def test_rule_22_both_stand_still_at_every_pair_of_points(store: Any, acti
         for first_point in count(1):
             for second_point in count(1):
                 devices = await Devices(store).log_in()
-                walks = [
-                    Walk(lambda devices=devices: action(devices.acting)),  # type: ignore[misc]
-                    Walk(devices.end_others),
-                ]
-                first, second = reversed(walks) if first_is_end_all else walks
+                first, second = devices.walks(action, first_is_end_all)
                 first_stopped = await first.go(first_point)
                 second_stopped = await second.go(second_point)
                 await devices.assert_all_living_sessions_are_listed()
@@ -158,11 +159,7 @@ async def test_rule_22_both_go_on_in_turns_from_every_three_points(action: Actio
         for other_point in count(1):
             for steps in count(1):
                 devices = await Devices(store).log_in()
-                walks = [
-                    Walk(lambda devices=devices: action(devices.acting)),  # type: ignore[misc]
-                    Walk(devices.end_others),
-                ]
-                one, other = reversed(walks) if first_is_end_all else walks
+                one, other = devices.walks(action, first_is_end_all)
                 one_stopped = await one.go(first_point)
                 other_stopped = await other.go(other_point)
                 one_stopped_again = one_stopped and await one.go(steps)
