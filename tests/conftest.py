@@ -13,13 +13,13 @@ from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwr
 from app.main import create_app
 from app.sessions import Key, SessionManager
 from app.settings import Settings
-from tests.browsers import ENGINES, launch_chromium, launch_firefox
+from tests.browsers import CHROMIUM_WITHOUT_WINDOWS, ENGINES, launch_chromium, launch_firefox
 from tests.browsers.limits import LIMITS
 from tests.browsers.webkit import Processes
 from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
 from tests.stores import STORES, empty_store
-from tests.support import ClientWith, Server
+from tests.support import ClientWith, Server, require
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,9 +117,15 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
+def chromium() -> str:
+    """The path of Chromium. Override it in a module that needs its windows, or its cache for Back and Forward."""
+    return require(*CHROMIUM_WITHOUT_WINDOWS)
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     """Chromium, for features that Playwright has for no other browser."""
-    with launch_chromium(playwright, page_cache=False) as browser:
+    with launch_chromium(playwright, chromium, page_cache=False) as browser:
         yield browser
 
 
@@ -151,7 +157,8 @@ def launch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         playwright: Playwright = request.getfixturevalue("playwright")
         stack: ExitStack = request.getfixturevalue("playwright_browsers")
         if engine == "chromium":
-            return stack.enter_context(launch_chromium(playwright, page_cache))
+            chromium: str = request.getfixturevalue("chromium")
+            return stack.enter_context(launch_chromium(playwright, chromium, page_cache))
         preferences: dict[str, Any] = {} if page_cache else {"browser.sessionhistory.max_total_viewers": 0}
         return stack.enter_context(launch_firefox(playwright, tmp_path_factory.mktemp("firefox"), **preferences))
 

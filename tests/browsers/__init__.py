@@ -32,13 +32,17 @@ def engine_of(page: Page) -> str:
     return page.context.browser.browser_type.name
 
 
-def launch_chromium(playwright: Playwright, page_cache: bool = True) -> Browser:
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_WITHOUT_WINDOWS = ("chromium-headless-shell", *CHROMIUM)  # it takes a third of the CPU for a page
+
+
+def launch_chromium(playwright: Playwright, path: str, page_cache: bool = True) -> Browser:
     """Chromium as people have it: with the cache for Back and Forward, which Playwright would turn off.
 
     Without it, as when it is short of memory, Back loads the page anew and fills its form in.
     """
     return playwright.chromium.launch(
-        executable_path=require("chromium", "chromium-browser", "google-chrome"),
+        executable_path=path,
         args=CHROMIUM_OPTIONS,
         ignore_default_args=["--disable-back-forward-cache"] if page_cache else None,
     )

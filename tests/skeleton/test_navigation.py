@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Dialog, Page
 
-from tests.browsers import IN_CHROMIUM, expect, launch_firefox
+from tests.browsers import CHROMIUM, IN_CHROMIUM, expect, launch_firefox
 from tests.sessions.helpers import locked
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
 from tests.support import CHROMIUM_OPTIONS, TEXT, Server, require
@@ -23,6 +23,12 @@ UNCACHED = {"cache-control": "no-store"}  # so that each visit to the public pag
 @pytest.fixture(scope="module")
 def server(altered_server: Server) -> Server:
     return altered_server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """Chromium with windows, which lose the focus and get it back, and with its cache for Back and Forward."""
+    return require(*CHROMIUM)
 
 
 @pytest.fixture
@@ -463,7 +469,7 @@ def page_without_cookies(
             (profile / "Preferences").write_text(json.dumps(refuse_all))
             context = request.getfixturevalue("playwright").chromium.launch_persistent_context(
                 tmp_path,
-                executable_path=require("chromium", "chromium-browser", "google-chrome"),
+                executable_path=require(*CHROMIUM),
                 args=CHROMIUM_OPTIONS,
                 base_url=server.url,
             )

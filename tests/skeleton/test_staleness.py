@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Dialog, Page
 
-from tests.browsers import IN_CHROMIUM, engine_of, expect
+from tests.browsers import CHROMIUM, IN_CHROMIUM, engine_of, expect
 from tests.skeleton import sample
 from tests.skeleton.sample import END, HOME, UPDATE, expect_status, expect_text, save, saved
-from tests.support import BROWSER, HTMX, TEXT, Server, wait_until
+from tests.support import BROWSER, HTMX, TEXT, Server, require, wait_until
 
 Alter = Callable[..., None]
 Visit = Callable[..., Page]
@@ -25,6 +25,12 @@ PAIR = pytest.mark.parametrize("control", [False, pytest.param(True, marks=pytes
 @pytest.fixture(scope="module")
 def server(altered_server: Server) -> Server:
     return altered_server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """Chromium with windows, which lose the focus and get it back, and with its cache for Back and Forward."""
+    return require(*CHROMIUM)
 
 
 @pytest.fixture
