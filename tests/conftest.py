@@ -21,6 +21,8 @@ from tests.redis_servers import RedisCluster, RedisServer
 from tests.stores import STORES, empty_store
 from tests.support import ClientWith, Server, require
 
+Server.forked = True
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run all tests, on all stores and in all browsers")

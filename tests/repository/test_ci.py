@@ -34,7 +34,7 @@ def test_both_install_the_same_packages_and_run_the_same_checks() -> None:
     checks = re.findall(pattern, LOCAL)
     assert len(checks) == 5
     assert re.findall(pattern, WORKFLOW) == checks
-    assert checks[-1] == ".venv/bin/pytest --full"
+    assert checks[-1] == ".venv/bin/pytest --full -m full"
 
 
 def test_the_docs_name_the_programs_that_ci_installs() -> None:
