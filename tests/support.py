@@ -59,6 +59,16 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 # Bypass a proxy named in the environment: it does not lead back to this machine. Child processes inherit this setting.
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
@@ -156,6 +166,7 @@ class Server:
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal_number)
             self.process.wait(timeout=20)
+            wait_until(lambda: is_free(self.port))  # workers that were killed may be the last to go
 
     def close(self) -> None:
         self.stop()
