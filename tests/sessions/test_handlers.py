@@ -365,7 +365,7 @@ async def test_rule_7_what_a_404_page_writes_and_the_store_refuses_is_logged(cap
         client = await app.visitor(kept=1)
         store.broken = ("replace",)
         assert (await client.get("/nowhere")).status_code == 303
-    assert "What the error page of '/nowhere' changed may not be saved" in caplog.text
+    assert "The error page of '/nowhere' changed the session, and the save failed" in caplog.text
 
 
 # Rule 19
@@ -618,12 +618,12 @@ async def test_rule_19_edit_can_destroy_but_not_rotate_or_begin_a_session() -> N
     async with site() as app:
         token = await stored(app.sessions, kept=1)
         with pytest.raises(
-            SessionReadOnly, match=r"no browser can be told a new token\. Rotate or begin a session in a"
+            SessionReadOnly, match=r"no browser can receive a new token\. Rotate or begin a session in a"
         ):
             async with app.sessions.edit(digest(token)) as session:
                 await session.rotate()
         assert await values_of(app.sessions, token) == {"kept": 1}
-        with pytest.raises(SessionReadOnly, match="no browser can be told a new token"):  # noqa: PT012
+        with pytest.raises(SessionReadOnly, match="no browser can receive a new token"):  # noqa: PT012
             async with app.sessions.edit(digest(token)) as session:
                 await session.destroy()
                 session[NEW] = 1

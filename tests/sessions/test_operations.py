@@ -197,7 +197,7 @@ async def test_rule_17_from_the_shell(sessions: SessionManager, store_url: str) 
     if store_url == "memory://":
         counted = shell(store_url, "count")
         assert counted.stdout == "0\n"  # a process of its own, so a store of its own
-        assert "Those of the app cannot be seen" in counted.stderr
+        assert "this command sees none of the app's" in counted.stderr
         return
     token = await stored(sessions, text="secret")
     session_id = digest(token)

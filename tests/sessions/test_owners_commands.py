@@ -43,7 +43,7 @@ async def test_rule_17_owners_from_the_shell(sessions: SessionManager, store_url
     for wrong in ([], ["--owner", "bob", digest(stranger)]):
         failed = await run("destroy", *wrong)
         assert failed.returncode == 2
-        assert "Name either a session, by its id, or --owner" in failed.stderr
+        assert "Give either a session id or --owner" in failed.stderr
     assert (await sessions.start(stranger)).owner == "bob"
 
 

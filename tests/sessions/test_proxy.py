@@ -17,7 +17,7 @@ TRUSTED = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
 UNTRUSTED = {"FORWARDED_ALLOW_IPS": "10.0.0.1"}
 SINGLE_VALUE = "let the proxy set X-Forwarded-Proto once, to the single value https"
 TRUST = "make sure that FORWARDED_ALLOW_IPS has the proxy's address: the server sees this request come from 127.0.0.1"
-TRUST_SOCKET = "set FORWARDED_ALLOW_IPS=*, since a proxy behind a Unix socket has no address"
+TRUST_SOCKET = "set FORWARDED_ALLOW_IPS=*, because a proxy behind a Unix socket has no address"
 Headers = list[tuple[str, str]]
 
 CLAIMS: dict[str, Headers] = {

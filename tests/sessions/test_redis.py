@@ -289,7 +289,7 @@ async def test_rule_12_a_lost_answer_loses_no_session(redis: RedisServer, what: 
             await session.save()
             assert await values_of(sessions, token) == {"quote": "y"}
         else:
-            with pytest.raises(StoreUnavailable, match="may have been done"):
+            with pytest.raises(StoreUnavailable, match="the command may have run"):
                 await getattr(session, what)()
         assert proxy.lose_answer_to is None
         assert ended == []

@@ -187,7 +187,7 @@ def garbage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "remedy"),
     [
-        (garbage, "Some other file is there. Move it away"),
+        (garbage, "It belongs to something else. Move it away"),
         (lambda path: path.mkdir(), "It is a directory. Name a file in it"),
         (lambda path: path.parent.rmdir(), "Its folder does not exist. Try: mkdir -p"),
     ],
@@ -245,7 +245,7 @@ def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
         with server.client(token_of(kept)) as client:
             assert client.put(UPDATE, content=f"new {n}", headers=TEXT).status_code == 200
     assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"new 9"}
-    server.wait_for_log("was deleted, moved or replaced while the app runs")
+    server.wait_for_log("was deleted, moved or replaced while the app was running")
     assert "The session store fails" not in server.log
     server.stop()
     assert sorted(path.name for path in server.folder.glob("sessions*")) == ["sessions.sqlite3"]
@@ -342,7 +342,7 @@ def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
     expected = {"older": 40, "backup": 41, "empty": 0}[content]
     shutil.copyfile(copy, server.database)  # what cp does: the file stays the same
     assert {answer.status_code for answer in ask_each_worker(server, token_of(visitor))} == {503}
-    server.wait_for_log("was overwritten while the app runs. Restart the app")
+    server.wait_for_log("was overwritten while the app was running. Restart the app")
     server.stop()
     assert server.database.read_bytes() == copy.read_bytes(), "nothing was written into it"
     server.start()
@@ -454,7 +454,7 @@ async def test_a_copy_that_fails_leaves_nothing_behind(database: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))  # fails as a full disk does, for this process alone
     try:
-        with pytest.raises(StoreUnavailable, match="Check that the disk is not full"):
+        with pytest.raises(StoreUnavailable, match="Check that the disk works and is not full"):
             await store.load("a")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -137,9 +137,9 @@ def make_socket(path: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "garbage": (lambda path: path.write_bytes(bytes(range(1, 111))), "Some other file is there"),
-    "text": (lambda path: path.write_text("some notes\n"), "Some other file is there"),
-    "half a header": (lambda path: path.write_bytes(b"SQLite format 3\0"), "Some other file is there"),
+    "garbage": (lambda path: path.write_bytes(bytes(range(1, 111))), "It belongs to something else"),
+    "text": (lambda path: path.write_text("some notes\n"), "It belongs to something else"),
+    "half a header": (lambda path: path.write_bytes(b"SQLite format 3\0"), "It belongs to something else"),
     "tables of another program": (lambda path: make_tables(path, "CREATE TABLE sessions (a)"), "Its tables"),
     "a view": (lambda path: make_tables(path, "CREATE VIEW sessions AS SELECT 1 AS expires_at"), "Its tables"),
     "a pipe": (os.mkfifo, "It is not a regular file"),

@@ -220,7 +220,7 @@ def test_a_store_that_fails_is_announced_and_the_text_survives(
     page = visit()
     with locked(server.database):
         save(page, "locked out")
-        expect(page.get_by_role("alert")).to_contain_text("may have been saved or not", timeout=6_000)
+        expect(page.get_by_role("alert")).to_contain_text("may or may not have been saved", timeout=6_000)
     expect_text(page, "locked out")
     assert status(page) == ""
     assert page.title().startswith("Sample")
@@ -275,7 +275,7 @@ def test_without_javascript_errors_are_announced_and_the_text_survives(
     expect_text(page, "first")
     with locked(server.database):
         save(page, "second\nline")
-        expect(page.get_by_role("alert")).to_contain_text("may have been saved or not")
+        expect(page.get_by_role("alert")).to_contain_text("may or may not have been saved")
         expect_text(page, "second\nline")
     page.get_by_role("button", name="Send again").click()
     expect(page).to_have_url(HOME)

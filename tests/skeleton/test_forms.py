@@ -121,6 +121,6 @@ def test_htmx_gets_the_text_of_the_error_alone(client: httpx.Client) -> None:
     data: dict[str, Any] = {"text": "mine"}
     response = client.post("/sample/fail/503", data=data, headers=HTMX)
     assert response.text == (
-        "<p>The server cannot use its session store right now. What you sent may have been saved or not. "
+        "<p>The server cannot use its session store right now. What you sent may or may not have been saved. "
         "Try again in a few seconds.</p>"
     )
