@@ -31,10 +31,10 @@ MESSAGES = {
     404: Text("There is no page at this address.", "Check the address, or start from the first page."),
     405: Text("This address does not answer this kind of request.", "Use the links and buttons of the pages."),
     409: Text("This conflicts with something that changed in the meantime.", "Reload the page, then try again."),
-    413: Text("This is too much at once.", "Shorten it and send it again."),
-    415: Text("The server does not take this kind of content.", "Send text/plain or a form, in UTF-8."),
+    413: Text("What you sent is too large.", "Shorten it, then send it again."),
+    415: Text("The server does not accept this kind of content.", "Send text/plain or a form, in UTF-8."),
     422: Text("The server cannot accept what was sent.", "Check what you sent, then try again."),
-    429: Text("These were too many requests in a short time.", "Wait a moment, then try again."),
+    429: Text("There were too many requests in a short time.", "Wait a moment, then try again."),
     500: Text(
         "Something went wrong on the server.", "Try again. If it keeps happening, tell the people who run this site."
     ),
@@ -42,7 +42,7 @@ MESSAGES = {
 }
 SESSION_MESSAGES: dict[type[Exception], Text] = {
     CrossOriginRefused: Text(
-        "This request seems to come from another site, so it was refused.", "Do it on this site's own page."
+        "This request seems to come from another site, so it was refused.", "Use the page on this site instead."
     ),
     PrefetchRefused: Text("This page is not served ahead of time.", "Follow the link to see it."),
     SessionEnded: Text("Your session ended in the meantime.", "Start again from the page that you came from."),
@@ -50,7 +50,7 @@ SESSION_MESSAGES: dict[type[Exception], Text] = {
     StoreUnavailable: Text("The server cannot use its session store right now.", MESSAGES[503].remedy),
 }
 # For an error page that gives the form's text back. After a 500 or 503 the server may or may not have saved the text.
-UNKNOWN_OUTCOME = "What you sent may have been saved or not."
+UNKNOWN_OUTCOME = "What you sent may or may not have been saved."
 FORM_MESSAGES = {
     409: Text(
         "Your session ended in the meantime, so it does not hold what you sent.",
@@ -139,7 +139,7 @@ def _explain(request: Request[Any, Any, Any], error: Exception, status: int, wit
         text = SESSION_MESSAGES.get(type(error), text)
         return FORM_MESSAGES.get(status, text) if with_form else text
     if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE and (limit := _body_limit(request)):
-        return text._replace(message=f"This is too much at once. The limit is {limit // 1024:,} KiB.")
+        return text._replace(message=f"What you sent is too large. The limit is {limit // 1024:,} KiB.")
     return text
 
 

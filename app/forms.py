@@ -79,7 +79,7 @@ async def read_text(request: Request[Any, Any, Any], field: Field) -> str:
 async def _read_body(request: Request[Any, Any, Any], *accepted: str) -> str:
     media_type, options = request.content_type
     if media_type == "multipart/form-data":
-        raise UserFacingError(status_code=415, detail="This form does not take multipart/form-data.")
+        raise UserFacingError(status_code=415, detail="This form does not accept multipart/form-data.")
     if media_type not in accepted or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         raise HTTPException(status_code=415)
     try:

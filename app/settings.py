@@ -11,7 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
 # At most ten years: a larger number is probably a typing error.
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
-RULES = {"SESSION_NAME": "It has lower-case letters, digits and _, at most 31, and starts with a letter."}
+RULES = {"SESSION_NAME": "Use at most 31 lower-case letters, digits and _, starting with a letter."}
 GOOD_VALUES = {
     "SESSION_NAME": "session",
     "SESSION_LIFETIME": "604800",

@@ -1,4 +1,4 @@
-"""What the benchmarks share: sessions by the million, and what a process has used."""
+"""Shared helpers of the benchmarks: millions of made-up sessions, and the CPU time and memory of a process."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from app.sessions.records import digest
 from app.sessions.sqlite import SCHEMA
 from tests.redis_servers import RedisServer
 
-FAR = 4_000_000_000.0  # a Unix time at which nothing of this runs any more
+FAR = 4_000_000_000.0  # a Unix time far in the future
 
 
 def token(n: int) -> str:
@@ -26,7 +26,7 @@ def token(n: int) -> str:
 
 
 def padding(size: int, keys: int) -> dict[str, str]:
-    """Return values for a session that take about `size` bytes, spread over so many keys."""
+    """Return values for a session: about `size` bytes in all, spread over this many keys."""
     return {f"key {n}": "x" * (size // keys) for n in range(keys)}
 
 
@@ -59,12 +59,12 @@ def fill_redis(
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return what a process has used, its threads included."""
+    """Return the CPU time that a process has used, including its threads."""
     return sum(map(int, _stat(Path(f"/proc/{pid}"))[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds_of_group(pid: int) -> float:
-    """Return what a process and all that it started have used; it has to be the leader of its process group."""
+    """Return the CPU time of a process group. `pid` is its leader."""
     used = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:

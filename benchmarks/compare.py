@@ -38,7 +38,7 @@ Rounds = dict[str, list[load.Measurement]]
 
 
 def start_servers(folder: Path, stack: ExitStack, prepare: Callable[[], None] | None) -> dict[str, QuoteServer]:
-    """Start all that is compared, each on the core that `prepare` moves it to."""
+    """Start everything that is compared, each on the core that `prepare` moves it to."""
     redis = RedisServer(folder / "redis").start()
     stack.callback(redis.stop)
     postgres = PostgresServer(("-c", "fsync=on")).create()
@@ -80,7 +80,7 @@ def start_servers(folder: Path, stack: ExitStack, prepare: Callable[[], None] | 
 
 
 def measure(servers: dict[str, QuoteServer]) -> dict[str, Rounds]:
-    """Return for each load and each variant what each round showed."""
+    """Return the result of each round, for each load and variant."""
     tokens = {name: load.new_sessions(server, SESSIONS) for name, server in servers.items()}
     results: dict[str, Rounds] = {title: {name: [] for name in servers} for title in LOADS}
     for number in range(ROUNDS):

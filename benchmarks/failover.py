@@ -23,7 +23,7 @@ VISITORS = 16
 
 
 def time_to_recover(folder: Path) -> tuple[float, int]:
-    """Return the seconds until everybody on the dead primary's slots saved again, and all saves acknowledged."""
+    """Return the seconds until all visitors on the dead primary's slots could save again, and the number of saves."""
     cluster = RedisCluster(folder).start()
     server = QuoteServer(folder, cluster.url).start()
     clients = [server.visitor("0") for _ in range(VISITORS)]
@@ -67,7 +67,7 @@ def time_to_recover(folder: Path) -> tuple[float, int]:
 
 
 def lost_at_the_kill(folder: Path) -> tuple[int, int]:
-    """Return how many sessions were saved up to the kill, and how many of them came back with an older text."""
+    """Return how many sessions were saved before the kill, and how many of them came back with an older text."""
     cluster = RedisCluster(folder).start()
     server = QuoteServer(folder, cluster.url).start()
     clients = [server.visitor("0") for _ in range(VISITORS)]

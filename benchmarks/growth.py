@@ -30,7 +30,7 @@ KINDS: dict[load.Kind, str] = {"view": "page view", "save": "save"}
 
 @dataclass(frozen=True)
 class Case:
-    """One column of a table for one store: what is started, and how it is loaded."""
+    """One column of a table for one store: what to start, and how to load it."""
 
     store: str
     sessions: int = 1_000
@@ -41,17 +41,17 @@ class Case:
 
     @property
     def setup(self) -> "Case":
-        """What of it needs a server of its own."""
+        """The part of the case that decides which server it needs."""
         return replace(self, connections=0)
 
     def tokens(self) -> list[str]:
-        """Visitors spread over all the sessions, so that no cache holds just them."""
+        """Visitors spread over all sessions, so no cache holds only theirs."""
         return [token(n * self.sessions // VISITORS) for n in range(VISITORS)]
 
 
 @dataclass
 class Machinery:
-    """Starts what a table needs, and stops it after that."""
+    """Starts what a table needs, and stops it afterwards."""
 
     folder: Path
     redis: RedisServer
@@ -72,7 +72,7 @@ class Machinery:
     def _start(self, case: Case) -> QuoteServer:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         more, numbers = padding(case.size, case.keys), range(case.sessions)
-        # Several workers need several cores, so they have to share those of the load.
+        # Several workers need several cores, so they share those of the load.
         server = QuoteServer(folder, workers=case.workers, prepare=self.prepare if case.workers == 1 else free)
         server.options = ("--no-access-log",)
         if case.store in ("bare", "memory"):
@@ -103,7 +103,7 @@ Results = dict[Case, list[load.Measurement]]
 
 
 def measure(machinery: Machinery, cases: list[Case], kind: load.Kind) -> Results:
-    """Return what each round showed for each case; the rounds go A B C, A B C, ..."""
+    """Return the result of each round for each case. The rounds alternate: A B C, A B C, ..."""
     results: Results = {case: [] for case in cases}
     for number in range(ROUNDS):
         for case, measurements in results.items():
@@ -118,7 +118,7 @@ def ratios(results: Results, case: Case, first: Case) -> list[float]:
 
 
 def table(machinery: Machinery, title: str, name: str, values: list[int], stores: tuple[str, ...]) -> list[Panel]:
-    """Measure and print one table; return what of it is to be drawn."""
+    """Measure and print one table. Return the figures to draw."""
     print(f"## {title}\n")
     print(f"| | {' | '.join(f'{value:,}' for value in values)} |\n|---{'|---' * len(values)}|")
     panels = []

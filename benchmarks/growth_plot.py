@@ -6,7 +6,7 @@ from math import ceil, floor, log2
 
 COLOURS = {"bare": "#7d8590", "memory": "#0b8f6a", "SQLite": "#2f7de1", "Redis": "#d9632b"}
 TEXT, GRID = "#7d8590", "#7d859055"
-WIDTH, HEIGHT, LEFT, TOP, GAP_X, GAP_Y = 175, 130, 50, 104, 30, 84  # of a panel, and around it
+WIDTH, HEIGHT, LEFT, TOP, GAP_X, GAP_Y = 175, 130, 50, 104, 30, 84  # size of a panel, and its margins
 
 
 @dataclass
@@ -74,7 +74,7 @@ def plot(panel: Panel, low: int, high: int, *, scale: bool) -> list[str]:
 
 
 def short(value: int) -> str:
-    """Return a number with a unit prefix, for there is little room: 100 k."""
+    """Return a number with a short unit prefix, such as 100 k, because there is little room."""
     if value < 1_000:
         return str(value)
     return f"{value // 1_000} k" if value < 1_000_000 else f"{value // 1_000_000} M"

@@ -1,11 +1,11 @@
-"""The median of some rounds, and how sure it is."""
+"""The median of several rounds, with a confidence interval."""
 
 from math import comb
 from statistics import median
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
-    """Return the median and its 95 % interval, from order statistics: how the values are spread does not matter."""
+    """Return the median and its 95 % interval, from order statistics, which assume no distribution of the values."""
     ordered, number = sorted(values), len(values)
     rank, outside = 0, 0.5**number
     while outside <= 0.025 and rank < number // 2:
@@ -15,7 +15,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def verdict(values: list[float], goal: float) -> str:
-    """Say whether the median is at most a goal: "met" only if the whole interval is."""
+    """Say whether the median is at most the goal: "met" only if the whole interval is."""
     _, low, high = interval(values)
     return "met" if high <= goal else "missed" if low > goal else "unresolved"
 

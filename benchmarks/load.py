@@ -1,4 +1,4 @@
-"""Load from wrk, for some seconds, and what it cost the server."""
+"""Runs wrk for some seconds, and measures what the load costs the server."""
 
 import os
 import secrets
@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run of wrk showed. `cpu` is the server's, in microseconds a request, p50 and p99 are in milliseconds."""
+    """The result of one run of wrk. `cpu` is the server's, in microseconds per request; p50 and p99 in milliseconds."""
 
     cpu: float
     per_second: float
@@ -34,7 +34,7 @@ class Measurement:
 def run(
     server: QuoteServer, kind: Kind, tokens: Sequence[str], seconds: int, label: str, connections: int
 ) -> Measurement:
-    """Load the server. Raises AssertionError if one request failed: then there is nothing to compare."""
+    """Load the server. Raises AssertionError if a request failed, because the figures would then mean nothing."""
     assert server.process
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), server.url]
     before = cpu_seconds_of_group(server.process.pid)
@@ -43,7 +43,7 @@ def run(
     (result,) = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     sent, answered, failed, microseconds = map(int, result[:4])
     assert not failed, f"{failed} of {sent} requests failed\n{done.stdout}{server.log[-2000:]}"
-    # The last requests were sent, and cost what the others did, but wrk did not wait for their answers.
+    # wrk sent the last requests, which cost as much as the others, but did not wait for their answers.
     return Measurement(used / sent * 1e6, answered / microseconds * 1e6, float(result[4]), float(result[5]))
 
 
@@ -77,7 +77,7 @@ def require_wrk() -> str:
 
 
 def new_sessions(server: QuoteServer, number: int) -> list[str]:
-    """Return the tokens of so many new sessions; made-up ones, just as long, where the server has no sessions."""
+    """Return the tokens of this many new sessions. If the server has no sessions, make up tokens of the same length."""
     tokens = []
     for n in range(number):
         client = server.visitor(f"the quote of visitor {n}")

@@ -40,7 +40,7 @@ def fill_postgres(server: PostgresServer, numbers: range, expires_at: float) -> 
 
 
 def page_view_cpu(server: QuoteServer, sessions: int, seed: int) -> float:
-    """CPU seconds of the server for one page view of a random one among so many sessions."""
+    """Return the server's CPU seconds for one page view, with a random one of this many sessions."""
     chance = random.Random(seed)
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     assert server.process
@@ -56,7 +56,7 @@ def page_view_cpu(server: QuoteServer, sessions: int, seed: int) -> float:
 
 def compare(kind: str, few: QuoteServer, many: QuoteServer) -> None:
     costs: dict[int, list[float]] = {FEW: [], MANY: []}
-    for round_number in range(ROUNDS):  # A B A B, so that whatever else the machine does hits both
+    for round_number in range(ROUNDS):  # A B A B, so other work on the machine disturbs both
         costs[FEW].append(page_view_cpu(few, FEW, round_number))
         costs[MANY].append(page_view_cpu(many, MANY, round_number))
     ratios = sorted(many / few for few, many in zip(costs[FEW], costs[MANY], strict=True))
@@ -64,7 +64,7 @@ def compare(kind: str, few: QuoteServer, many: QuoteServer) -> None:
 
 
 def slowest_while_expiring(kind: str, server: QuoteServer, expired: float, finished: object) -> None:
-    """Requests to living sessions while a million others expire and are removed."""
+    """Send requests to living sessions while a million others expire and are removed."""
     times: dict[str, list[float]] = {"GET": [], "PUT": []}
     over = threading.Event()
 
@@ -100,7 +100,7 @@ def slowest_while_expiring(kind: str, server: QuoteServer, expired: float, finis
 
 
 def expired_rows(server: QuoteServer) -> bool:
-    """Whether there are any. By the index: who counts a million rows keeps the log from being carried over."""
+    """Return whether there are any. Uses the index: counting a million rows would block the checkpoint of the log."""
     with closing(sqlite3.connect(server.database)) as db:
         return bool(db.execute("SELECT 1 FROM sessions WHERE expires_at < ? LIMIT 1", (FAR,)).fetchall())
 

@@ -1,4 +1,4 @@
-"""Apps to compare with. Each has the page and the save of the demo, and nothing else of this project.
+"""Apps to compare with. Each has the demo's page and save, and nothing else of this project.
 
 All render the demo's own HTML, from one flat template `page.html` in the folder PEER_TEMPLATES. Where a peer has
 sessions, PEER_STORE is memory:// or the URL of a Redis.

@@ -1,9 +1,9 @@
-"""A PostgreSQL primary is killed under load, and its replica promoted: until when do saves fail, and what is lost?
+"""A PostgreSQL primary is killed under load, and its replica promoted: how long do saves fail, and what is lost?
 
 python -m benchmarks.postgres_failover [trials]
 
-First as PostgreSQL comes, where a commit does not wait for the replica; then with `synchronous_standby_names`. Nothing
-is sent to the replica in the last 200 ms before the kill, as if it were on another machine and the network slow.
+First with PostgreSQL's defaults, where a commit does not wait for the replica; then with `synchronous_standby_names`.
+The replica receives nothing in the last 200 ms before the kill, as over a slow network.
 """
 
 import os
@@ -31,9 +31,9 @@ BEHIND = 0.2  # seconds
 
 @dataclass(frozen=True)
 class Outcome:
-    seconds: float  # until all visitors saved again
+    seconds: float  # until all visitors could save again
     saves: int  # that were acknowledged before the kill
-    older: int  # sessions that hold less afterwards than what was acknowledged
+    older: int  # sessions that lost an acknowledged save
     logouts: int  # that were acknowledged before the kill
     alive: int  # sessions that were ended and are alive again
 
@@ -66,7 +66,7 @@ def trial(folder: Path, waits: bool) -> Outcome:
                     acknowledged[n] = number
                 continue
             with suppress(httpx.TransportError):
-                shown = clients[n].get("/")  # what is left, before it is written over
+                shown = clients[n].get("/")  # what is left, before it is overwritten
                 if shown.status_code == 200 and n not in left:
                     left[n] = int(shown_text(shown.text))
                 if n in left and clients[n].put(UPDATE, content=str(number), headers=TEXT).status_code == 200:

@@ -1,9 +1,10 @@
-"""Where the time of a request goes, against the app without sessions: the functions that make the difference.
+"""Shows where the time of a request goes, compared with the app without sessions, function by function.
 
 python -m benchmarks.profile [memory|SQLite|Redis] [view|without|save]
 
-The apps are called in this very process, one request after the other, without uvicorn and a network, which cost all of
-them the same. First the plain CPU time, then what cProfile sees; its own cost makes short functions look longer.
+It calls the apps in this process, one request after the other, without uvicorn and the network, which cost all of them
+the same. It shows the plain CPU time first, then the figures of cProfile, whose own cost makes short functions look
+longer.
 """
 
 import asyncio
@@ -30,15 +31,15 @@ from tests.redis_servers import RedisServer
 
 STORE = sys.argv[1] if len(sys.argv) > 1 else "SQLite"
 LOAD = sys.argv[2] if len(sys.argv) > 2 else "view"
-ROUNDS, REQUESTS, SHOWN = 60, 100, 30  # short rounds: some of them meet no disturbance
+ROUNDS, REQUESTS, SHOWN = 60, 100, 30  # short rounds, so some of them run undisturbed
 
 Headers = list[tuple[bytes, bytes]]
-Times = dict[str, tuple[float, float]]  # of each function: how often a request calls it, and microseconds
+Times = dict[str, tuple[float, float]]  # for each function: how often a request calls it, and microseconds
 numbers = count()
 
 
 async def ask(app: Litestar, method: str, path: str, headers: Headers, body: bytes = b"") -> Headers:
-    """Send one request, as uvicorn would hand it on; return the response's headers."""
+    """Send one request in the form in which uvicorn passes it on. Return the response's headers."""
     answer: Headers = []
 
     async def receive() -> Any:
@@ -119,7 +120,7 @@ async def own_times(app: Litestar, load: str, cookie: bytes) -> Times:
 
 
 def fastest(rounds: list[Times]) -> Times:
-    """Return the lowest time of each function: cProfile also counts what the machine does in between."""
+    """Return the lowest time of each function, because cProfile also counts the machine's other work."""
     return {
         name: min((times.get(name, (0.0, 0.0)) for times in rounds), key=lambda pair: pair[1]) for name in rounds[0]
     }

@@ -1,8 +1,8 @@
-"""A Redis server is killed with kill -9 under load and started again: what of that which it confirmed is missing?
+"""A Redis server is killed with `kill -9` under load and started again: which confirmed saves are missing?
 
 python -m benchmarks.redis_kill [trials]
 
-A power cut is another matter: what Redis has written, but not yet synced to the disk, survives only a kill.
+This does not show a power cut: data that Redis has written but not yet synced to the disk survives only a kill.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a session takes up in each store, measured with a million of them, each with a short text.
+"""Measures how much space a session takes in each store, with a million sessions that each hold a short text.
 
 python -m benchmarks.size [NUMBER]
 """
@@ -46,7 +46,7 @@ def sqlite() -> float:
 
 
 def redis_memory() -> float:
-    """Return the bytes of memory that Redis uses more than when it is empty."""
+    """Return the bytes of memory that Redis uses beyond those of an empty server."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder) / "redis").start()
         try:

@@ -1,4 +1,4 @@
-"""Ten minutes of mixed traffic: does anything grow, does anything fail?
+"""Sends ten minutes of mixed traffic, and shows whether anything grows or fails.
 
 python -m benchmarks.soak [seconds] [SQLite] [Redis] [PostgreSQL] runs one server on each of these stores, with short
 lifetimes, so that sessions are renewed, expire and are swept all the time.

@@ -1,9 +1,9 @@
-"""Where the time of a save goes on PostgreSQL, against Redis, 32 requests at a time.
+"""Shows where the time of a save goes on PostgreSQL, compared with Redis, with 32 requests at once.
 
 python -m benchmarks.store_profile [view|save] [rounds]
 
-The apps are called in this very process, without uvicorn and a network in front, which cost both the same. First the
-plain CPU time in interleaved rounds, then what cProfile sees; its own cost makes short functions look longer.
+It calls the apps in this process, without uvicorn and the network, which cost both the same. It shows the plain CPU
+time in interleaved rounds first, then the figures of cProfile, whose own cost makes short functions look longer.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tests.redis_servers import RedisServer
 LOAD = sys.argv[1] if len(sys.argv) > 1 else "save"
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 100
 PROFILED = 2  # rounds
-AT_ONCE, REQUESTS, SHOWN = 32, 8, 20  # each visitor sends so many requests in a round
+AT_ONCE, REQUESTS, SHOWN = 32, 8, 20  # requests that each visitor sends in a round
 
 Apps = dict[str, Litestar]
 
@@ -81,7 +81,7 @@ async def run(apps: Apps) -> None:
             print(f"| {name} | {median(times[name]):.0f} | {'1' if name == 'Redis' else shown(ratios)} |")
         profiles = {}
         for name, app in list(apps.items())[-2:]:
-            with cProfile.Profile(time.process_time) as profile:  # not the time in which others had the core
+            with cProfile.Profile(time.process_time) as profile:  # not the time in which other processes had the core
                 for number in range(PROFILED):
                     await round_of_requests(app, cookies[name], 1000 + number)
             profiles[name] = functions(profile, PROFILED * AT_ONCE * REQUESTS)

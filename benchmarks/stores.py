@@ -2,7 +2,7 @@
 
 python -m benchmarks.stores [rounds] [seconds] [goals]
 
-With `goals`, it measures only what there is a goal for: more rounds in the same time.
+With `goals`, it measures only the cases that have a goal, so it can run more rounds in the same time.
 """
 
 import sys
@@ -23,7 +23,7 @@ from tests.redis_servers import RedisServer
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 31
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 SESSIONS = 64
-GOALS: dict[tuple[load.Kind, int], float] = {("view", 32): 1.2, ("save", 32): 1.4}  # of PostgreSQL, relative to Redis
+GOALS: dict[tuple[load.Kind, int], float] = {("view", 32): 1.2, ("save", 32): 1.4}  # PostgreSQL relative to Redis
 ONLY_GOALS = "goals" in sys.argv
 ONE_AT_A_TIME: list[tuple[load.Kind, int]] = [("view", 1), ("save", 1)]
 LOADS = list(GOALS) if ONLY_GOALS else [*ONE_AT_A_TIME, *GOALS]
@@ -32,7 +32,7 @@ Rounds = dict[str, list[load.Measurement]]
 
 
 def servers(folder: Path, stack: ExitStack) -> tuple[dict[str, QuoteServer], str]:
-    """Start the app on each store, on a core of its own. Return the version of PostgreSQL, too."""
+    """Start the app on each store, on a core of its own. Also return the version of PostgreSQL."""
     redis = RedisServer(folder / "redis").start()
     stack.callback(redis.stop)
     postgres = PostgresServer(("-c", "fsync=on")).create()

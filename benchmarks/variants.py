@@ -1,7 +1,7 @@
-"""The app of `app/main.py` with something else in the place of its session layer, to compare with.
+"""The app of `app/main.py` with a stand-in for its session layer, to compare with.
 
-It is put together by `create_app` itself, so handlers, templates, headers and settings are the app's own. Of the app's
-inside this needs to know that `hooks.around_every_request` returns a list that begins with the session layer.
+`create_app` itself puts it together, so handlers, templates, headers and settings are the app's own. This module relies
+on one internal detail: the list that `hooks.around_every_request` returns begins with the session layer.
 """
 
 import os
@@ -30,7 +30,7 @@ def new_session() -> Session:
 
 
 class StandIn(InitPlugin):
-    """Takes the place of the session layer: one session in memory for all visitors, which nothing loads or saves."""
+    """Replaces the session layer: all visitors share one session in memory, which nothing loads or saves."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         session = new_session()
@@ -50,8 +50,8 @@ def bare() -> Litestar:
 
 
 def filled() -> Litestar:
-    """Return the app as it is, on the memory store with the sessions that FILL says: their number, bytes and keys."""
-    # Imported here, so that what they need does not count as the memory of the others.
+    """Return the app unchanged, on the memory store. FILL names the number, bytes and keys of the sessions in it."""
+    # Imported here, so the memory that they need does not count for the other variants.
     from benchmarks.common import FAR, padding, rows
 
     number, size, keys = map(int, os.environ["FILL"].split())
@@ -66,7 +66,7 @@ def filled() -> Litestar:
 
 
 async def add_cache_headers(message: Message, _: Scope) -> None:
-    """Add what the session layer adds to every response, in the cheapest way there is."""
+    """Add the headers that the session layer adds to every response, in the cheapest possible way."""
     if message["type"] == "http.response.start":
         message["headers"] = [*message["headers"], (b"cache-control", b"no-store"), (b"vary", b"Cookie")]
 

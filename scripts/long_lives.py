@@ -91,7 +91,7 @@ async def save(store: SQLiteStore) -> None:
 def measure_connections(server: Server) -> None:
     """Show what an idle keep-alive connection costs."""
     with ExitStack() as stack:
-        open_connection(server, stack)  # makes the process allocate what it needs once, such as the template
+        open_connection(server, stack)  # makes the process allocate what it needs only once, such as the template
         before = memory(server)
         for _ in range(CONNECTIONS):
             open_connection(server, stack)

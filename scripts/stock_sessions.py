@@ -18,7 +18,7 @@ Cases = dict[str, Callable[["Stock"], Awaitable[str]]]
 
 
 class BreakableStore(MemoryStore):
-    """A store without slots, so a case can replace its methods."""
+    """A store without `__slots__`, so a case can replace its methods."""
 
 
 class Stock:

@@ -17,7 +17,7 @@ const isHistory = ({ request: { headers } }) => "HX-History-Restore-Request" in 
 // Errors
 
 const UNREACHABLE = "The server cannot be reached. Try again in a moment.";
-const TIMEOUT = "The server did not answer in time. It may have done what you asked for: look before you try again.";
+const TIMEOUT = "The server did not answer in time. It may have done what you asked: check before you try again.";
 
 // The error place of the element's form, or else of the page.
 const findErrorPlace = (element) => {
@@ -224,7 +224,7 @@ const unsavedText = (form) => unsavedFields(form).map((field) => field.value).jo
 const mayReplacePage = (ctx) => {
   const text = unsavedText(ctx.request.form ?? undefined);
   if (!unsavedFields(ctx.request.form ?? undefined).length || text === ctx.givenUp) return true;
-  if (confirm("Your text may not be saved. Leave without it?")) {
+  if (confirm("You may have unsaved text. Leave without it?")) {
     ctx.givenUp = text;
     return true;
   }

@@ -12,7 +12,7 @@ from app.sessions.store import TIMEOUT
 
 
 class FolderStore:
-    """One file a record. Its modification time is the deadline of the record.
+    """One file per record. Its modification time is the record's deadline.
 
     An `OSError` may pass: the caller treats it as a failed store.
     """
@@ -53,7 +53,7 @@ class FolderStore:
         return len(list(self.folder.glob("[0-9a-f]*")))  # without the lists of owners
 
     async def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: no file stays open."""
 
     def _read(self, session_id: str) -> bytes | None:
         path = self.folder / session_id
@@ -75,7 +75,7 @@ class FolderStore:
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        """Keep all other processes and calls out. Closing the file gives the lock back, whatever happens."""
+        """Keep all other processes and calls out. Closing the file releases the lock in any case."""
         with (self.folder / ".lock").open("w") as lock:
             async with asyncio.timeout(TIMEOUT):
                 while not _try_lock(lock):

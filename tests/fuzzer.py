@@ -151,7 +151,7 @@ def routes_of(app: Litestar) -> list[Route]:
 @dataclass
 class Request:
     content: bytes
-    is_intact: bool  # the route's own method and path
+    is_intact: bool  # keep the route's own method and path
     is_complete: bool  # has to be answered
     is_prefetch: bool  # which may be declined with a 503
 
@@ -164,7 +164,7 @@ class Fuzzer:
     routes: list[Route]
     seed: int = 0
     reached: Counter[Route] = field(default_factory=Counter)
-    failures: list[tuple[bytes, bytes]] = field(default_factory=list)  # request and answer, each its beginning
+    failures: list[tuple[bytes, bytes]] = field(default_factory=list)  # the beginnings of a request and its answer
 
     def run(self, requests: int, report: Callable[[int], None] = lambda _: None) -> None:
         choice = random.Random(self.seed)  # noqa: S311 - so that a failure can be repeated

@@ -40,7 +40,7 @@ def service_folder() -> Path:
 
 @dataclass
 class PostgresServer:
-    """A server with a database `app`, owned by the user `app`, who is no superuser and needs a password."""
+    """A server with a database `app`. Its owner is the user `app`, who is not a superuser and needs a password."""
 
     options: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
@@ -69,7 +69,7 @@ class PostgresServer:
         return self
 
     def start(self) -> "PostgresServer":
-        # Without fsync a commit survives the death of the server's process, though no power cut: enough for tests.
+        # Without fsync a commit survives the death of the server's process but not a power cut. Enough for tests.
         options = [
             "-c",
             "fsync=off",
@@ -102,7 +102,7 @@ class PostgresServer:
             self.process = None
 
     def kill(self) -> None:
-        """kill -9, for the server and each of its processes."""
+        """Send `kill -9` to the server and each of its processes."""
         assert self.process
         children = self._children()
         self._signal_all(signal.SIGKILL)
@@ -112,7 +112,7 @@ class PostgresServer:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let it accept connections and never answer, as a machine that hangs."""
+        """Make it accept connections but never answer, like a machine that hangs."""
         self._signal_all(signal.SIGSTOP)
         try:
             yield
@@ -156,7 +156,7 @@ class PostgresServer:
         return replica.start()
 
     def own(self, path: Path) -> None:
-        """Give a file to the server's user, and to nobody else."""
+        """Make a file readable for the server's user only."""
         path.chmod(0o600)
         if os.geteuid() == 0:
             shutil.chown(path, "postgres", "postgres")
@@ -166,11 +166,11 @@ class PostgresServer:
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
 
     def _signal_all(self, signal_number: int) -> None:
-        """The postmaster first, so that no process is added meanwhile. Each of its children is a session of its own."""
+        """Signal the postmaster, so it starts no new processes, then each child, because each has its own session."""
         assert self.process
         self.process.send_signal(signal_number)
         for pid in self._children():
-            with suppress(ProcessLookupError):  # it has ended meanwhile
+            with suppress(ProcessLookupError):  # it has already ended
                 os.kill(pid, signal_number)
 
     def _children(self) -> list[int]:
@@ -238,7 +238,7 @@ class PgBouncer:
             f"[databases]\napp = host=127.0.0.1 port={self.server.port} dbname=app\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\n"
-            # Round robin: so a statement that was prepared on one connection is missed on the next.
+            # Round robin, so a statement prepared on one connection is missing on the next.
             f"default_pool_size = {self.pool_size}\nserver_round_robin = 1\n"
             # After a failed login PgBouncer tries again in a second, not in 15.
             f"server_login_retry = 1\n"

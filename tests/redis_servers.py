@@ -28,7 +28,7 @@ class RedisServer:
 
     def start(self) -> "RedisServer":
         self.folder.mkdir(exist_ok=True)
-        program = require(os.environ.get("REDIS_SERVER", "redis-server"))  # valkey-server will do as well
+        program = require(os.environ.get("REDIS_SERVER", "redis-server"))  # valkey-server works too
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log"), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -47,7 +47,7 @@ class RedisServer:
         return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
 
     def commands(self) -> dict[str, int]:
-        """How many commands of each kind clients have sent, without those that a script runs or a connection needs."""
+        """Return the number of commands by kind, except those inside scripts and those that open connections."""
         lines = [line.split(":") for line in self.answers("INFO", "commandstats").splitlines() if ":" in line]
         counts = {name.removeprefix("cmdstat_"): int(stats.split(",")[0].split("=")[1]) for name, stats in lines}
         own = {"info", "config|resetstat", "client|setinfo", "client|setname", "hello", "ping", "select", "command"}
@@ -107,7 +107,7 @@ class RedisCluster:
 def start_cluster_of_one(
     folder: Path, announced_port: int, options: tuple[str, ...] = (), port: int | None = None
 ) -> RedisServer:
-    """Start a cluster of one primary that tells its clients to come to another port, such as that of a proxy."""
+    """Start a cluster of one primary that announces another port to its clients, such as that of a proxy."""
     names = ("--cluster-announce-ip", "--cluster-announce-port", "--cluster-announce-tls-port")
     values = ("127.0.0.1", str(announced_port), str(announced_port))
     announced = [text for pair in zip(names, values, strict=True) for text in pair]
@@ -120,7 +120,7 @@ def start_cluster_of_one(
 
 
 class Proxy:
-    """Stands between the app and a server: a proxy, a firewall or a network that fails.
+    """Stands between the app and a server, and acts as a proxy, a firewall or a network that fails.
 
     It can lose an answer, change what is sent, send new connections to another server, and end the connections that
     exist: `reset`, `close`, or `forget`, as a firewall does. What is sent over a forgotten connection goes nowhere.

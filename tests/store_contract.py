@@ -67,7 +67,7 @@ class StoreContract:
 
     # What each operation does
 
-    async def test_a_missing_record_is_none(self, store: Store) -> None:
+    async def test_loading_a_missing_record_returns_none(self, store: Store) -> None:
         assert await store.load(A) is None
 
     @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ class StoreContract:
         assert not await store.create(A, b"second", FAR)
         assert await store.load(A) == b"first"
 
-    async def test_replace_needs_the_bytes_that_are_there(self, store: Store) -> None:
+    async def test_replace_succeeds_only_if_the_stored_bytes_match(self, store: Store) -> None:
         await store.create(A, b"one", FAR)
         assert not await store.replace(A, b"other", b"two", FAR)
         assert await store.load(A) == b"one"
@@ -97,37 +97,37 @@ class StoreContract:
         assert not await store.replace(A, b"old", b"new", FAR)
         assert await store.load(A) is None
 
-    async def test_delete_is_true_for_the_one_who_removed_it(self, store: Store) -> None:
+    async def test_delete_is_true_only_for_the_call_that_removed_the_record(self, store: Store) -> None:
         await store.create(A, b"a", FAR)
         await store.create(B, b"b", FAR)
         assert await store.delete(A)
         assert not await store.delete(A)
         assert (await store.load(A), await store.load(B)) == (None, b"b")
 
-    async def test_delete_can_name_the_bytes_that_must_be_there(self, store: Store) -> None:
+    async def test_delete_can_require_that_the_stored_bytes_match(self, store: Store) -> None:
         await store.create(A, b"new", FAR)
         assert not await store.delete(A, b"old")
         assert await store.load(A) == b"new"
         assert await store.delete(A, b"new")
         assert not await store.delete(A, b"new")
 
-    async def test_of_many_who_create_one_wins(self, store: Store) -> None:
+    async def test_of_many_concurrent_creates_one_wins(self, store: Store) -> None:
         results = await asyncio.gather(*(store.create(A, str(n).encode(), FAR) for n in range(20)))
         assert results.count(True) == 1
         assert await store.load(A) == str(results.index(True)).encode()
 
-    async def test_of_many_who_replace_one_wins(self, store: Store) -> None:
+    async def test_of_many_concurrent_replaces_one_wins(self, store: Store) -> None:
         await store.create(A, b"old", FAR)
         results = await asyncio.gather(*(store.replace(A, b"old", str(n).encode(), FAR) for n in range(20)))
         assert results.count(True) == 1
         assert await store.load(A) == str(results.index(True)).encode()
 
-    async def test_of_many_who_delete_one_wins(self, store: Store) -> None:
+    async def test_of_many_concurrent_deletes_one_wins(self, store: Store) -> None:
         await store.create(A, b"old", FAR)
         results = await asyncio.gather(*(store.delete(A) for _ in range(20)))
         assert results.count(True) == 1
 
-    async def test_what_was_deleted_is_not_replaced(self, store: Store) -> None:
+    async def test_a_deleted_record_is_not_replaced(self, store: Store) -> None:
         for n in range(20):
             await store.create(id_of(n), b"old", FAR)
             await asyncio.gather(store.replace(id_of(n), b"old", b"new", FAR), store.delete(id_of(n)))
@@ -146,7 +146,7 @@ class StoreContract:
         await asyncio.gather(*(increment() for _ in range(25)))
         assert await store.load(A) == b"25"
 
-    async def test_count(self, store: Store) -> None:
+    async def test_count_leaves_out_deleted_records(self, store: Store) -> None:
         assert await store.count() == 0
         for n in range(5):
             await store.create(id_of(n), b"x", FAR)
@@ -171,7 +171,7 @@ class StoreContract:
         assert await store.sweep(time.time(), 10) == ([] if self.expires_by_itself else [OTHER])
         assert await store.load(OTHER) is None
 
-    async def test_sweep_removes_what_has_expired_and_nothing_else(self, store: Store) -> None:
+    async def test_sweep_removes_only_expired_records(self, store: Store) -> None:
         now = time.time()
         for n in range(7):
             await store.create(id_of(n), b"x", now + 1)
@@ -203,7 +203,7 @@ class StoreContract:
             assert await store.load(id_of(offset)) == b"x"
             assert await store.delete(id_of(offset))
 
-    async def test_an_instant_survives_to_the_millisecond(self, store: Store) -> None:
+    async def test_a_deadline_is_kept_to_the_millisecond(self, store: Store) -> None:
         """Also test `replace`, which may use a separate statement when the deadline changes."""
         if self.expires_by_itself:
             pytest.skip("the records expire by themselves, in the year 2096")
@@ -226,7 +226,7 @@ class StoreContract:
 
     # Many at once
 
-    async def test_many_cold_stores_are_opened_at_once(self, another: Callable[[], Store]) -> None:
+    async def test_many_new_stores_can_be_opened_at_once(self, another: Callable[[], Store]) -> None:
         """Workers on several machines do this right after a deployment, when there is no table or folder yet."""
         stores = [another() for _ in range(self.cold_stores)]
         created = await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n, store in enumerate(stores)))
@@ -235,7 +235,7 @@ class StoreContract:
             assert await store.load(id_of(len(stores) - 1 - n)) == b"x"
             await store.close()
 
-    async def test_many_stores_sweep_at_once(self, another: Callable[[], Store]) -> None:
+    async def test_many_concurrent_sweeps_return_each_id_once(self, another: Callable[[], Store]) -> None:
         stores = [another() for _ in range(4)]
         for n in range(120):
             await stores[0].create(id_of(n), b"x", time.time() + (1000 if n % 4 == 0 else -1))
@@ -271,7 +271,7 @@ class StoreContract:
         for store in stores:
             await store.close()
 
-    async def test_every_name_is_a_store_of_its_own(self, named: Callable[[str], Store]) -> None:
+    async def test_stores_with_different_names_are_separate(self, named: Callable[[str], Store]) -> None:
         stores = {name: named(name) for name in NAMES}
         for name, store in stores.items():
             assert await store.create(A, name.encode(), FAR)
@@ -331,7 +331,7 @@ class StoreContract:
         await store.delete(B)
         assert await store.load(A) == b"old"
 
-    async def test_many_who_wait_for_a_store_that_hangs_do_not_wait_for_each_other(
+    async def test_concurrent_calls_to_a_store_that_hangs_do_not_wait_for_each_other(
         self, store: Store, hang: Callable[[], AbstractContextManager[None]]
     ) -> None:
         await store.create(A, b"old", FAR)

@@ -8,7 +8,7 @@ from tests.postgres_server import PostgresServer
 from tests.redis_servers import RedisCluster, RedisServer
 
 EMBEDDED = ["memory", "sqlite"]  # they need no server
-# Parameters of a fixture or test: the stores that need a server of their own take part in the full run alone.
+# Parameters of a fixture or test. Stores that need a server take part only in the full run.
 STORES = [*EMBEDDED, *(pytest.param(kind, marks=pytest.mark.full) for kind in ("redis", "cluster", "postgres"))]
 
 

@@ -1,4 +1,4 @@
-"""The three browsers of the tests are used under the same names, and what one cannot do is written down."""
+"""The tests drive three browsers through the same API, and `limits.py` lists what each cannot do."""
 
 import importlib
 import inspect
@@ -22,7 +22,7 @@ OWN = {"run", "send", "script", "states", "wait", "element", "step"}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
-def test_webkit_speaks_playwrights_api(ours: type, theirs: type) -> None:
+def test_our_webkit_driver_has_playwrights_api(ours: type, theirs: type) -> None:
     for name, method in inspect.getmembers(ours, inspect.isfunction):
         if name.startswith("_") or name in OWN:
             continue
@@ -38,5 +38,5 @@ def test_each_limit_names_a_test_that_runs_in_several_browsers(test: str) -> Non
     if value:
         cases = [case for mark in function.pytestmark if mark.name == "parametrize" for case in mark.args[1]]
         assert value in [str(getattr(case, "values", [case])[0]) for case in cases]
-    assert set(LIMITS[test]) < set(ENGINES), "a test runs somewhere"
+    assert set(LIMITS[test]) < set(ENGINES), "every test runs in at least one engine"
     assert all(LIMITS[test].values()), "each needs a reason"

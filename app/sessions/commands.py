@@ -22,14 +22,14 @@ Operation = Callable[[SessionManager], Awaitable[Any]]
 
 @click.group("sessions")
 def sessions_group() -> None:
-    """Look after server-side sessions. An id is the one that the log shows."""
+    """Manage server-side sessions. The log shows their ids."""
 
 
 @sessions_group.command("list")
 @click.argument("owner")
 @click.pass_obj
 def list_sessions(env: Any, owner: str) -> None:
-    """List the sessions of an owner, a user id. The one that was seen last comes first; values are not shown."""
+    """List the sessions of an owner (a user id), the most recently seen first, without their values."""
     for session in _run(env, lambda sessions: sessions.list(owner)):
         click.echo(f"{session.id}  created {_utc(session.created_at)}  last seen {_utc(session.last_seen)}")
 
@@ -38,7 +38,7 @@ def list_sessions(env: Any, owner: str) -> None:
 @click.argument("session_id")
 @click.pass_obj
 def show(env: Any, session_id: str) -> None:
-    """Show since when and until when a session lives; never what is in it."""
+    """Show when a session began and when it ends, without its values."""
     info = _run(env, lambda sessions: sessions.find(session_id))
     click.echo(f"id          {info.id}")
     click.echo(f"created_at  {_utc(info.created_at)}")
@@ -48,7 +48,7 @@ def show(env: Any, session_id: str) -> None:
 
 @sessions_group.command()
 @click.argument("session_id", required=False)
-@click.option("--owner", help="A user id: end all sessions of this owner.")
+@click.option("--owner", help="End all sessions of this owner (a user id).")
 @click.pass_obj
 def destroy(env: Any, session_id: str | None, owner: str | None) -> None:
     """End one session, or all sessions of an owner."""
@@ -60,14 +60,14 @@ def destroy(env: Any, session_id: str | None, owner: str | None) -> None:
         _run(env, lambda sessions: sessions.destroy(session_id))
         click.echo(f"destroyed {session_id}")
     else:
-        raise click.UsageError("Name either a session, by its id, or --owner.")
+        raise click.UsageError("Give either a session id or --owner.")
 
 
 @sessions_group.command()
 @click.pass_obj
 def count(env: Any) -> None:
-    """Count the sessions in the store, those included that expired and were not removed yet."""
-    with _progress("counted", "The sessions were not changed.") as report:
+    """Count the sessions in the store, including expired ones that were not removed yet."""
+    with _progress("counted", "No session was changed.") as report:
         number = _run(env, lambda sessions: sessions.count(report))
     click.echo(number)
 
@@ -75,7 +75,7 @@ def count(env: Any) -> None:
 @sessions_group.command()
 @click.pass_obj
 def flush(env: Any) -> None:
-    """Remove the sessions that have expired. The running app does that by itself once a minute."""
+    """Remove the sessions that have expired. The running app does this once a minute."""
     with _progress("removed") as report:
         number = _run(env, lambda sessions: sessions.flush(report))
     click.echo(f"removed {number}")
@@ -83,7 +83,9 @@ def flush(env: Any) -> None:
 
 def _run(env: Any, operation: Operation) -> Any:
     if not getattr(env.app.state.sessions.store, "shared", True):
-        click.echo("memory:// keeps sessions in the memory of each process. Those of the app cannot be seen.", err=True)
+        click.echo(
+            "memory:// keeps sessions in the memory of each process, so this command sees none of the app's.", err=True
+        )
 
     async def within_lifespan() -> Any:
         async with env.app.lifespan():  # so listeners learn of sessions that end here
@@ -99,7 +101,7 @@ def _run(env: Any, operation: Operation) -> Any:
 
 
 @contextmanager
-def _progress(verb: str, after_stop: str = "The same command goes on from here.") -> Iterator[Callable[[int], None]]:
+def _progress(verb: str, after_stop: str = "To continue, run the command again.") -> Iterator[Callable[[int], None]]:
     """Yield a function to call with the number of sessions so far. On a terminal, show the number after a second.
 
     On Ctrl+C, say how many were done, and end with status 130, as shells expect.

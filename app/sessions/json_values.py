@@ -36,7 +36,7 @@ def _problem(value: Any, path: str) -> str | None:
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return f"{path}: the number is too long for JSON; store hex(value)"
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        return f"{path}: half of a surrogate pair is not a Unicode character"
+        return f"{path}: it has half of a surrogate pair, which is not a character"
     if isinstance(value, list):
         problems = (_problem(item, f"{path}[{index}]") for index, item in enumerate(value))
         return next(filter(None, problems), None)

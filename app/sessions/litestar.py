@@ -155,7 +155,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
                 if message["status"] < 500:
                     await session.commit()
             except Exception as error:
-                logger.exception("What the error page of %r changed may not be saved", scope["path"])
+                logger.exception("The error page of %r changed the session, and the save failed", scope["path"])
                 session.rollback(error)
             message["headers"] = session.finish_headers(message["headers"], scope)
 
@@ -193,7 +193,7 @@ def provide_session(scope: Scope) -> Session:
         return session
     if (kept := session_of(scope, sessions.name)) is not None:
         return kept
-    return sessions.no_session("this route has no session, because of its no_session")
+    return sessions.no_session("this route is marked with no_session")
 
 
 class SessionConnection:

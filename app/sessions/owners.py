@@ -116,7 +116,7 @@ class OwnerList:
             return old is None or await run(store.delete, self.id, old)
         text = msgspec.json.encode(OwnerRecord(entries))
         if len(text) > MAX_RECORD_SIZE:
-            raise SessionTooLarge(f"This owner has {len(entries):,} sessions, and a list cannot hold more.")
+            raise SessionTooLarge(f"This owner would have {len(entries):,} sessions, more than a list can hold.")
         deadline = max(entry.expires_at for entry in entries.values())
         if old is None:
             return await run(store.create, self.id, text, deadline)

@@ -65,7 +65,7 @@ class PostgresStore:
     def __init__(self, url: str, table: str = "sessions") -> None:
         """Raise ValueError for an unusable URL. The first call creates the table if it is missing."""
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", table):
-            raise ValueError("the name of the table must be lower-case letters, digits and underscores")
+            raise ValueError("the name of the table must have only a-z, 0-9 and _, and start with a letter")
         self._table = table
         self._pool = Pool(url)
         self._readers, self._writers = asyncio.Semaphore(READERS), asyncio.Semaphore(WRITERS)

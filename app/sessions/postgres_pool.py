@@ -194,12 +194,12 @@ def hosts(url: str) -> list[dict[str, Any]]:
             raise ValueError
     except (asyncpg.InterfaceError, ValueError, OSError):
         raise ValueError(
-            "the address, the value of an option or a PG… variable of the environment, such as PGPORT, cannot be used, "
-            "or a file that it names cannot be read. "
+            "the address, the value of an option or a PG… environment variable, such as PGPORT, cannot be used, "
+            "or it names a file that cannot be read. "
             "In a password, write special characters as %XX"
         ) from None
     if not options <= set(OPTIONS.split(", ")):
-        raise ValueError(f"it has an unknown option. Known are: {OPTIONS}")
+        raise ValueError(f"it has an unknown option. The known options are: {OPTIONS}")
     return found
 
 

@@ -27,7 +27,7 @@ class ProxyWarning:
             remedies.append("let the proxy set X-Forwarded-Proto once, to the single value https")
         client = scope.get("client")
         if client is None:
-            remedies.append("set FORWARDED_ALLOW_IPS=*, since a proxy behind a Unix socket has no address")
+            remedies.append("set FORWARDED_ALLOW_IPS=*, because a proxy behind a Unix socket has no address")
         elif client[0] not in ", ".join(headers[b"x-forwarded-for"]):  # otherwise the server trusts the proxy already
             remedies.append(
                 "make sure that FORWARDED_ALLOW_IPS has the proxy's address: "

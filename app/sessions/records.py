@@ -58,7 +58,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         unknown = {name: value for name, value in fields.items() if name not in self.__struct_fields__}
         text = msgspec.json.encode({**unknown, **msgspec.structs.asdict(self)} if unknown else self)
         if len(text) > MAX_RECORD_SIZE:
-            raise SessionTooLarge(f"{len(text):,} bytes, of at most {MAX_RECORD_SIZE:,}")
+            raise SessionTooLarge(f"the session has {len(text):,} bytes, and the limit is {MAX_RECORD_SIZE:,}")
         return text
 
 
@@ -128,7 +128,7 @@ class Records:
             record = _decoder.decode(text)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
             self.corrupt_id = session_id
-            logger.warning("Session %s is corrupt and counts as none: %s", session_id, error)
+            logger.warning("Session %s is corrupt and counts as missing: %s", session_id, error)
             return None
         now = time.time()
         if now >= record.deadline:

@@ -167,7 +167,7 @@ class RedisStore:
         except FAILURES as error:
             answer = error
         if answer == UNKNOWN:
-            raise StoreUnavailable("a connection was lost before the answer came; what was asked may have been done")
+            raise StoreUnavailable("a connection was lost before the answer came; the command may have run")
         if not isinstance(answer, Exception):
             return answer
         if "WRONGTYPE" in str(answer):

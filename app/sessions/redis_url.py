@@ -59,7 +59,7 @@ def _parse(url: str) -> RedisURL:
     cluster, tls = scheme.endswith("+cluster"), scheme.startswith(("rediss", "valkeys"))
     options = _user(userinfo) | _host(host) | _query(query, OPTIONS | TLS_OPTIONS if tls else OPTIONS)
     if not re.fullmatch(r"(/[0-9]{0,9})?", path):
-        raise BadURL("after the host and a slash only the number of a database may follow")
+        raise BadURL("only a slash and the number of a database may follow the host")
     if number := path.removeprefix("/"):
         options.setdefault("db", int(number))
     if cluster and options.pop("db", 0):
@@ -79,7 +79,7 @@ def _user(userinfo: str) -> dict[str, Any]:
 def _host(text: str) -> dict[str, Any]:
     match = HOST.fullmatch(text)
     if not match or not (match["ipv6"] or match["name"].strip(".-_")):
-        raise BadURL("it needs a host, and after a colon only the number of a port")
+        raise BadURL("it needs a host, optionally with a colon and the number of a port")
     if match["port"] and not 1 <= int(match["port"]) <= 65_535:
         raise BadURL("the port has to be a number from 1 to 65535")
     host = match["ipv6"] or match["name"]
@@ -111,7 +111,7 @@ def _tls_context(options: dict[str, Any]) -> ssl.SSLContext:
         return _make_tls_context(**{name.removeprefix("ssl_"): value for name, value in options.items()})
     except Exception as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        what = "the environment, such as SSLKEYLOGFILE, or"  # OpenSSL has variables of its own
+        what = "an environment variable such as SSLKEYLOGFILE, or"  # OpenSSL has variables of its own
         raise BadURL(f"TLS does not accept {what} the options {', '.join(options) or '(none)'} ({reason})") from None
 
 
@@ -198,7 +198,7 @@ def _verify_flags(text: str) -> list[ssl.VerifyFlags]:
 
 
 Option = tuple[Callable[[str], Any], str]  # reads the text, or raises ValueError or LookupError; describes good values
-TEXT: Option = (_matching(".+"), "a text that is not empty")
+TEXT: Option = (_matching(".+"), "text that is not empty")
 SECONDS: Option = (_seconds, "a number of seconds above 0")
 FILE: Option = (_file, "the path of a file that this process can read")
 FLAGS: Option = (_verify_flags, "a list of names of ssl.VerifyFlags, such as VERIFY_X509_STRICT")

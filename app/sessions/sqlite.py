@@ -170,9 +170,9 @@ class SQLiteStore:
             database.close()
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(
-                f"{self._path}, its -wal or its -shm was replaced while the app runs, and its last saves could not be "
-                f"kept yet: {error}. Check that the disk is not full and works; then the app goes on by itself. "
-                f"To give them up: stop the app, remove {self._path}-wal and {self._path}-shm, and start the app again"
+                f"{self._path}, its -wal or its -shm was replaced while the app was running, and its last saves "
+                f"could not be kept yet: {error}. Check that the disk works and is not full; then the app recovers. "
+                f"To give up those saves: stop the app, remove {self._path}-wal and {self._path}-shm, and start it"
             ) from error
         self._database = None
 
@@ -194,11 +194,11 @@ def _remedy(path: Path, error: Exception) -> str:
     if not os.path.isdir(folder):
         return f"Its folder does not exist. Try: mkdir -p {folder}"
     if code == sqlite3.SQLITE_ERROR:
-        return "Its tables are not as this app makes them. Name another file"
+        return "Its tables are not those that this app creates. Name another file"
     if code == sqlite3.SQLITE_NOTADB:
-        return "Some other file is there. Move it away, or name another file"
+        return "It belongs to something else. Move it away, or name another file"
     if code == sqlite3.SQLITE_CORRUPT:
         return f"Stop the app, move {path}, {path}-wal and {path}-shm away or restore a backup, and start the app again"
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return "Check that the disk is not full and works"
-    return f"The file and its folder {folder} must be writable for the user that runs the app"
+        return "Check that the disk works and is not full"
+    return f"The file and its folder {folder} must be writable by the user that runs the app"

@@ -88,7 +88,7 @@ class Database:
             os.ftruncate(self._wal, 0)  # otherwise a process, perhaps after a restart, copies it into the new content
             self._unlink()
         if self._refused:
-            raise StoreUnavailable(f"{self.path} was overwritten while the app runs. Restart the app")
+            raise StoreUnavailable(f"{self.path} was overwritten while the app was running. Restart the app")
         return files == self._files
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Database:
                 self._checkpoint()
             self._unlink()
         logger.warning(
-            "The database %s, its -wal or its -shm was deleted, moved or replaced while the app runs", self.path
+            "The database %s, its -wal or its -shm was deleted, moved or replaced while the app was running", self.path
         )
 
     def _renew(self) -> None:

@@ -1,4 +1,4 @@
-"""The pages: a handler for each route. Start with this one."""
+"""The pages: a handler for each route."""
 
 from typing import Any
 

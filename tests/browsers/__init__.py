@@ -12,7 +12,7 @@ from tests.browsers import webkit
 from tests.support import CHROMIUM_OPTIONS, require
 
 ENGINES = ("chromium", "firefox", "webkit")
-# For tests of what is the same in each engine. ALL_ENGINES=1 in the environment runs these in all of them, too.
+# For tests of behaviour that is the same in each engine. ALL_ENGINES=1 in the environment runs them in all engines.
 IN_CHROMIUM = pytest.mark.parametrize(
     "browser_engine", ENGINES if os.environ.get("ALL_ENGINES") else ["chromium"], indirect=True
 )
@@ -37,9 +37,9 @@ CHROMIUM_WITHOUT_WINDOWS = ("chromium-headless-shell", *CHROMIUM)  # it takes a 
 
 
 def launch_chromium(playwright: Playwright, path: str, page_cache: bool = True) -> Browser:
-    """Chromium as people have it: with the cache for Back and Forward, which Playwright would turn off.
+    """Chromium as people use it: with the cache for Back and Forward, which Playwright turns off by default.
 
-    Without it, as when it is short of memory, Back loads the page anew and fills its form in.
+    Without that cache, as on a machine with little memory, Back reloads the page and fills its form in.
     """
     return playwright.chromium.launch(
         executable_path=path,
@@ -49,9 +49,9 @@ def launch_chromium(playwright: Playwright, path: str, page_cache: bool = True) 
 
 
 def launch_firefox(playwright: Playwright, home: Path, **preferences: Any) -> Browser:
-    """An unpatched Firefox. The channel stands for WebDriver BiDi, which it speaks without a driver.
+    """An unpatched Firefox. The channel selects WebDriver BiDi, which Firefox speaks without a driver.
 
-    Root's Firefox starts in nobody else's home.
+    As root, Firefox starts only if the home folder belongs to root.
     """
     return playwright.firefox.launch(
         channel="moz-firefox",

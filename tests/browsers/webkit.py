@@ -1,11 +1,11 @@
 """WebKitGTK, Safari's engine, under Playwright's names.
 
-Playwright cannot drive WebKitGTK; its WebDriver can. The classes here have those methods of Playwright's that the
-tests use, and `test_browsers.py` checks that the names are the same. What is missing raises `NotImplementedError`: a
-test that needs it is listed in `limits.py`.
+Playwright cannot drive WebKitGTK; its WebDriver can. The classes here have the methods of Playwright that the tests
+use, and `test_browsers.py` checks that the names are the same. Missing features raise `NotImplementedError`;
+`limits.py` lists the tests that need them.
 """
 
-# ruff: noqa: ARG002 - Playwright's signatures have parameters that the driver has no use for
+# ruff: noqa: ARG002 - Playwright's signatures have parameters that this driver ignores
 
 import os
 import re
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_HISTORY = 60  # entries; WebKit keeps 100 for each window, and then drops the oldest
-POLL = 0.05  # seconds between two looks at a page
+POLL = 0.05  # seconds between two checks of a page
 
 # The elements that a chain of steps leads to, as in `page.get_by_role("form").get_by_label("Text")`.
 FIND = r"""
@@ -97,10 +97,10 @@ def display() -> Iterator[str]:
 
 
 class Browser(Partial):
-    """One process for all visitors. Each visitor gets windows and takes all cookies away at the end."""
+    """One process for all visitors. Each visitor gets its own windows, and deletes all cookies at the end."""
 
     def __init__(self, display: str, home: Path, *flags: str) -> None:
-        from selenium import webdriver  # half a second, which the quick run need not pay
+        from selenium import webdriver  # imported here, because it takes half a second that the quick run can save
 
         options = webdriver.WebKitGTKOptions()
         options.binary_location = str(next(Path("/usr/lib").glob("*/webkit2gtk-4.1/MiniBrowser")))
@@ -113,7 +113,7 @@ class Browser(Partial):
             self.driver: WebDriver = webdriver.WebKitGTK(options=options, service=service)
         self.first_window = self.driver.current_window_handle
         self.window = self.first_window
-        self.used_windows: list[str] = []  # a new one is a new process, and half a second of CPU
+        self.used_windows: list[str] = []  # a new one costs a new process and half a second of CPU time
 
     def show(self, window: str) -> None:
         """Send the commands that follow to this window."""
@@ -144,7 +144,7 @@ class BrowserContext(Partial):
         self.request = Requests(self)
 
     def on(self, event: str, f: Callable[..., object]) -> None:
-        """Do nothing: the driver tells neither what stands in the console nor which errors a page has."""
+        """Do nothing: the driver reports neither console messages nor errors of a page."""
 
     def new_page(self) -> "Page":
         self.pages.append(Page(self, self.browser.open_window()))
@@ -210,7 +210,7 @@ class Dialog:
 
 
 class Steps(Partial):
-    """What a page and a locator have in common: elements can be looked for in them."""
+    """The methods of a page and a locator that find elements."""
 
     page: "Page"
     steps: tuple[dict[str, Any], ...]
@@ -243,7 +243,7 @@ class Page(Steps):
         self.keyboard = Keyboard(self)
 
     def run(self, command: Callable[["WebDriver"], Any]) -> Any:
-        """Run a command in this page's window. If a dialog is in its way, answer that first."""
+        """Run a command in this page's window. If a dialog is open, answer it first."""
         from selenium.common.exceptions import UnexpectedAlertPresentException
 
         driver = self.context.browser.driver
@@ -376,7 +376,7 @@ class Locator(Steps):
         self.page.keyboard.press(key)
 
     def fill(self, value: str) -> None:
-        """Replace the text. By script, since the driver mistypes line breaks and question marks."""
+        """Replace the text by a script, because the driver mistypes line breaks and question marks."""
         self.wait(lambda state: state["shown"] and not state["disabled"])
         self.script(FILL, value)
 
@@ -462,7 +462,7 @@ def squeeze(text: str) -> str:
 
 
 def poll(look: Callable[[], T], good: Callable[[T], bool], seconds: float, what: str) -> T:
-    """Look until it is good, and return what is seen then."""
+    """Check repeatedly until the result is good, and return it."""
     from selenium.common.exceptions import JavascriptException, NoSuchElementException, StaleElementReferenceException
 
     deadline = time.monotonic() + seconds
@@ -480,7 +480,7 @@ def poll(look: Callable[[], T], good: Callable[[T], bool], seconds: float, what:
 
 
 class Processes:
-    """The browsers of a test session, one for each set of flags, each started when it is first needed."""
+    """The browsers of a test session: one for each set of flags, started at its first use."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

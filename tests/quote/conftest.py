@@ -9,7 +9,7 @@ from tests.quote.server import QuoteServer
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuoteServer]:
-    """A server of the app, on SQLite, that is shared by the tests of a module."""
+    """A server of the app on SQLite, shared by the tests of a module."""
     server = QuoteServer(tmp_path_factory.mktemp("server")).start()
     yield server
     server.close()

@@ -167,7 +167,7 @@ def manage_destroying(page: Page, _: Server) -> Iterator[None]:
     page.goto("/manage")
     page.get_by_role("button", name="Destroy").click()
     expect(page.get_by_role("status")).to_have_text("Destroying session…", use_inner_text=True)
-    expect(page.get_by_text("It has ended.")).to_be_visible()  # at once; only the answer is slow
+    expect(page.get_by_text("It has ended.")).to_be_visible()  # the session ends at once; only the answer is slow
     yield
 
 
@@ -188,7 +188,7 @@ def manage_without_session(page: Page, _: Server) -> Iterator[None]:
 
 @state
 def manage_ended(page: Page, _: Server) -> Iterator[None]:
-    """The session was ended elsewhere, which the tab learns when it is shown again."""
+    """The session was ended elsewhere. The tab learns this when it is shown again."""
     saved(page)
     page.goto("/manage")
     page.context.request.post("/session/destroy")

@@ -11,7 +11,7 @@ DEFAULT = "initial quote"
 
 @dataclass
 class QuoteServer(Server):
-    """Its visitors have a session with a quote, and its destroy is quick unless the environment says otherwise."""
+    """Its visitors have a session with a quote. Destroy is quick unless the environment says otherwise."""
 
     app: str = "app.main:app"
     update: ClassVar[str] = UPDATE

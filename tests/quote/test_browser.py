@@ -1,4 +1,4 @@
-"""The demo's pages in browsers. What every page can do is tested with the skeleton."""
+"""The demo's pages in browsers. The tests of the skeleton check what all pages have in common."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser's console says. A test that provokes an error empties it; else it has to be empty at the end."""
+    """The browser's console. It must be empty at the end, so a test that provokes an error empties it."""
     return []
 
 
@@ -53,7 +53,7 @@ def visit(new_context: Callable[..., BrowserContext], server: Server, complaints
 
 @pytest.fixture
 def visit_chromium(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Visit]:
-    """Open the quote page in Chromium, for what Playwright can do with no other browser."""
+    """Open the quote page in Chromium, for features that Playwright has for no other browser."""
     with ExitStack() as stack:
 
         def visit(**options: Any) -> Page:
@@ -75,7 +75,7 @@ def open_page(context: BrowserContext, complaints: list[str]) -> Page:
 
 
 @IN_CHROMIUM
-def test_save_and_reload(visit: Visit) -> None:
+def test_a_saved_text_survives_a_reload(visit: Visit) -> None:
     page = visit()
     expect_text(page, "initial quote")
     save(page, "\nTo be,\nor not </textarea> 😀 ")
@@ -84,7 +84,7 @@ def test_save_and_reload(visit: Visit) -> None:
     expect_text(page, "\nTo be,\nor not </textarea> 😀 ")
 
 
-def test_destroy(visit: Visit) -> None:
+def test_destroy_ends_the_session_and_shows_its_progress(visit: Visit) -> None:
     page = visit()
     save(page, "x")
     expect_status(page, "Saved")
@@ -96,7 +96,7 @@ def test_destroy(visit: Visit) -> None:
     expect(button).to_be_disabled()
     expect_status(page, "Destroying session…")
     wait_until(lambda: page.context.cookies() == [])
-    if engine_of(page) == "chromium":  # the slow part goes on; asking another one may take as long
+    if engine_of(page) == "chromium":  # the slow part is still running; in other engines this check may take as long
         expect_status(page, "Destroying session…")
     expect_status(page, "Done.")
     expect(page.get_by_text("It has ended.")).to_be_visible()
@@ -137,7 +137,7 @@ def test_a_refused_save_shows_that_the_session_has_ended(
     complaints.clear()
 
 
-def test_what_another_tab_has_saved_is_shown_when_the_tab_is_shown_again(visit_chromium: Visit) -> None:
+def test_a_tab_that_is_shown_again_shows_what_another_tab_saved(visit_chromium: Visit) -> None:
     page = visit_chromium()
     other = page.context.new_page()
     other.goto("/")
@@ -147,7 +147,7 @@ def test_what_another_tab_has_saved_is_shown_when_the_tab_is_shown_again(visit_c
     expect(card(page)).to_contain_text(digest(token_in(page)))
 
 
-def test_without_an_answer_the_card_stays_as_it_is(visit_chromium: Visit, complaints: list[str]) -> None:
+def test_the_card_stays_as_it_is_if_the_server_does_not_answer(visit_chromium: Visit, complaints: list[str]) -> None:
     page = visit_chromium()
     save_here(page, "x")
     before = page.locator("main").aria_snapshot()
@@ -160,7 +160,7 @@ def test_without_an_answer_the_card_stays_as_it_is(visit_chromium: Visit, compla
 
 
 @pytest.mark.full
-def test_a_session_that_was_ended_from_the_shell_is_gone_when_the_tab_is_shown_again(
+def test_a_tab_that_is_shown_again_shows_that_the_shell_ended_its_session(
     visit_chromium: Visit, server: Server
 ) -> None:
     page = visit_chromium()
@@ -174,7 +174,7 @@ def test_a_session_that_was_ended_from_the_shell_is_gone_when_the_tab_is_shown_a
 
 
 @pytest.mark.full
-def test_a_page_that_nobody_uses_asks_nothing(visit_chromium: Visit) -> None:
+def test_an_idle_page_sends_no_requests(visit_chromium: Visit) -> None:
     page = visit_chromium()
     page.clock.install()
     page.reload()
@@ -188,7 +188,7 @@ def test_a_page_that_nobody_uses_asks_nothing(visit_chromium: Visit) -> None:
     wait_in(page, lambda: len(asked) == 2)  # what is saved, and the card
 
 
-def test_a_text_that_is_not_saved_is_said_to_be_so(visit: Visit) -> None:
+def test_the_page_says_that_a_text_is_not_saved(visit: Visit) -> None:
     page = visit()
     text = page.get_by_label("Text")
     text.fill("y")
@@ -201,7 +201,7 @@ def test_a_text_that_is_not_saved_is_said_to_be_so(visit: Visit) -> None:
     expect_status(page, "Not saved")
 
 
-def test_the_choice_between_two_texts_is_in_sight_and_has_one_main_action(visit_chromium: Visit) -> None:
+def test_the_choice_between_two_texts_is_visible_and_has_one_main_action(visit_chromium: Visit) -> None:
     page = visit_chromium(viewport={"width": 360, "height": 740})
     save_here(page, "short")
     page.get_by_label("Text").fill("mine\n" * 40)
@@ -219,7 +219,9 @@ def test_the_choice_between_two_texts_is_in_sight_and_has_one_main_action(visit_
 
 @pytest.mark.parametrize(("motion", "moves"), [("reduce", 0), ("no-preference", 1)])
 @pytest.mark.full
-def test_what_comes_up_moves_only_if_the_visitor_likes_that(visit_chromium: Visit, motion: str, moves: int) -> None:
+def test_new_content_is_animated_only_if_the_visitor_allows_motion(
+    visit_chromium: Visit, motion: str, moves: int
+) -> None:
     page = visit_chromium(reduced_motion=motion)
     page.evaluate("""() => {
         window.moves = { arrive: 0, translate: 0 };
@@ -247,7 +249,7 @@ def test_everything_can_be_reached_by_keyboard(visit_chromium: Visit) -> None:
     assert tab(page) == "Destroy"
     show_again(page)
     page.wait_for_timeout(300)
-    assert page.evaluate(FOCUSED) == "Destroy", "the button was replaced, and keeps the focus"
+    assert page.evaluate(FOCUSED) == "Destroy", "the button was replaced, but keeps the focus"
     assert tab(page) == "Back"
 
 
@@ -291,7 +293,7 @@ def test_without_javascript_everything_works(visit: Visit) -> None:
 
 
 @IN_CHROMIUM
-def test_a_boosted_link_to_the_quote_page_brings_its_stylesheet(visit: Visit) -> None:
+def test_a_boosted_link_to_the_quote_page_loads_its_stylesheet(visit: Visit) -> None:
     page = visit()
     page.goto("/manage")
     page.get_by_role("link", name="Back").click()
@@ -314,7 +316,7 @@ def test_nothing_scrolls_sideways_at_320_pixels(visit_chromium: Visit, path: str
 @pytest.mark.parametrize("path", ["/", "/manage"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.full
-def test_controls_and_focus_are_seen_with_forced_colors(visit_chromium: Visit, path: str, scheme: str) -> None:
+def test_controls_and_focus_are_visible_with_forced_colors(visit_chromium: Visit, path: str, scheme: str) -> None:
     page = visit_chromium(color_scheme=scheme, forced_colors="active")
     saved(page)
     page.goto(path)

@@ -18,7 +18,7 @@ async def test_the_page_shows_what_the_session_holds(client_with: ClientWith) ->
     assert "Chosen by the test." in response.text
 
 
-async def test_a_client_without_values_is_a_stranger(client_with: ClientWith) -> None:
+async def test_a_client_without_values_has_no_session(client_with: ClientWith) -> None:
     client = await client_with()
     assert "initial quote" in (await client.get("/")).text
 

@@ -16,7 +16,7 @@ ROUTES = ["/", "/manage", "/session/quote", "/about"]
 
 @pytest.fixture(scope="module")
 def store_kind() -> str:
-    return "sqlite"  # what is tested here is the same for every store
+    return "sqlite"  # these tests give the same result on every store
 
 
 def test_the_quote_page_shows_the_default_text(client: httpx.Client) -> None:
@@ -29,7 +29,7 @@ def test_the_quote_page_shows_the_default_text(client: httpx.Client) -> None:
     assert '<a href="/manage">Manage session</a>' in response.text
 
 
-def test_put_of_text_stores_it_and_answers_with_what_was_stored(client: httpx.Client) -> None:
+def test_put_of_text_stores_it_and_returns_it(client: httpx.Client) -> None:
     response = client.put(UPDATE, content="Né un\r\njour".encode(), headers=TEXT)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
@@ -37,7 +37,7 @@ def test_put_of_text_stores_it_and_answers_with_what_was_stored(client: httpx.Cl
     assert shown_text(client.get("/").text) == "Né un\njour"
 
 
-def test_put_of_a_form_answers_with_a_word_and_the_first_one_with_the_card(client: httpx.Client) -> None:
+def test_put_of_a_form_returns_a_word_and_the_first_one_also_the_card(client: httpx.Client) -> None:
     response = client.put(UPDATE, data={"quote": "from htmx"}, headers=HTMX)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -68,7 +68,7 @@ def card(page: str) -> str:
     return str(found)
 
 
-def test_without_a_session_the_card_says_so_and_no_page_offers_destroy(client: httpx.Client) -> None:
+def test_without_a_session_the_card_says_so_and_no_page_has_a_destroy_button(client: httpx.Client) -> None:
     pages = [client.get(path).text for path in ("/", "/manage")]
     for page in pages:
         assert "No session yet.</strong> Nothing is stored, and no cookie is set, until you save." in card(page)
@@ -93,7 +93,7 @@ def test_the_card_is_the_same_on_both_pages_and_shows_no_secret(server: QuoteSer
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_the_card_names_the_cookie_and_its_flags_as_they_are_set(scheme: str) -> None:
+async def test_the_card_shows_the_cookies_real_name_and_flags(scheme: str) -> None:
     app = create_app(Settings(session_store="memory://", session_name="shop"))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"{scheme}://test") as client:  # type: ignore[arg-type]
         response = await client.put(UPDATE, data={"quote": "x"})
@@ -106,7 +106,7 @@ async def test_the_card_names_the_cookie_and_its_flags_as_they_are_set(scheme: s
     assert value not in response.text
 
 
-def test_the_card_of_a_visitor_who_was_shown_a_session_says_that_it_has_ended(server: QuoteServer) -> None:
+def test_the_card_says_that_the_session_it_showed_has_ended(server: QuoteServer) -> None:
     client = server.visitor("x")
     (address,) = re.findall(r'hx-get="([^"]+)"', card(client.get("/").text))
     assert "No session yet." not in card(client.get(address).text)
@@ -172,14 +172,14 @@ def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -
         ("PUT", "/manage", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+def test_a_405_names_the_allowed_methods(client: httpx.Client, method: str, path: str, allowed: str) -> None:
     response = client.request(method, path)
     assert response.status_code == 405
     assert ", ".join(sorted(response.headers["allow"].split(", "))) == allowed
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_only_the_about_page_may_be_kept_and_fetched_ahead(server: QuoteServer, path: str) -> None:
+def test_only_the_about_page_may_be_cached_and_prefetched(server: QuoteServer, path: str) -> None:
     for client in (server.client(), server.visitor("mine")):
         page = client.get(path)
         ahead = client.get(path, headers=BROWSER | {"Sec-Purpose": "prefetch"})
@@ -192,7 +192,7 @@ def test_only_the_about_page_may_be_kept_and_fetched_ahead(server: QuoteServer, 
             assert ahead.status_code == 503
 
 
-def test_the_saved_quote_is_sent_only_to_those_who_do_not_know_it(server: QuoteServer) -> None:
+def test_the_saved_quote_is_not_sent_to_a_tab_that_has_it(server: QuoteServer) -> None:
     visitor = server.visitor("one")
     first = visitor.get("/session/quote")
     assert (first.status_code, first.text) == (200, "one")

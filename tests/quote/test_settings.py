@@ -1,4 +1,4 @@
-"""The demo's setting: a bad one stops the start like any other."""
+"""The demo's own setting: a bad value stops the start, like any other setting."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from app.settings import PROJECT, BadSetting
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "1h", "61", "9" * 5000, "0x1"])
-def test_a_bad_delay_is_refused_with_its_name_and_a_good_value(value: str) -> None:
+def test_the_error_for_a_bad_delay_names_it_and_a_good_value(value: str) -> None:
     with pytest.raises(BadSetting, match="A good value: DESTROY_DELAY=3") as refusal:
         read_destroy_delay({"DESTROY_DELAY": value})
     assert str(refusal.value).startswith("DESTROY_DELAY=")

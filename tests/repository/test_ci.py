@@ -1,4 +1,4 @@
-"""CI does what the README says, here and on GitHub, and the project's name stands in few places."""
+"""CI does what the README says, here and on GitHub, and the project's name occurs in few places."""
 
 import os
 import re
@@ -11,7 +11,7 @@ WORKFLOW = (PROJECT / ".github/workflows/ci.yml").read_text()
 LOCAL = (PROJECT / ".ci/run").read_text()
 
 
-def test_the_workflow_runs_the_commands_of_the_readme_to_the_letter() -> None:
+def test_the_workflow_runs_exactly_the_readmes_commands() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
     assert len(commands) == 2
     in_workflow = re.findall(r"^ +(python3 -m venv .*?)(?: >\S+ 2>&1 &)?$", WORKFLOW, re.MULTILINE)
@@ -27,7 +27,7 @@ def test_the_workflow_covers_every_python_that_the_project_supports() -> None:
     assert versions == [str(minor) for minor in range(int(lowest), 15)]
 
 
-def test_both_install_the_same_packages_and_run_the_same_checks() -> None:
+def test_the_workflow_and_ci_run_install_the_same_packages_and_run_the_same_checks() -> None:
     (line,) = re.findall(r"apt-get install --yes --no-install-recommends (.*)", WORKFLOW)
     assert set(line.split()) == set(re.findall(r"missing\+=\(([^)]+)\)", LOCAL)) - {"python3-venv"}
     pattern = r"\.venv/bin/(?:ruff|mypy|pyright|pytest --full).*"
@@ -43,7 +43,7 @@ def test_the_docs_name_the_programs_that_ci_installs() -> None:
     assert set(line.split()) == set(installed.split()) - {"curl", "openssl"}  # which Debian has on most machines
 
 
-def test_the_workflow_may_read_and_nothing_else_and_its_actions_are_pinned() -> None:
+def test_the_workflow_may_only_read_and_its_actions_are_pinned() -> None:
     assert re.findall(r"^permissions:\n((?:  .*\n)+)", WORKFLOW, re.MULTILINE) == ["  contents: read\n"]
     assert "persist-credentials: false" in WORKFLOW
     actions = re.findall(r"uses: (.*)", WORKFLOW)
@@ -52,8 +52,8 @@ def test_the_workflow_may_read_and_nothing_else_and_its_actions_are_pinned() -> 
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)
 
 
-def test_the_name_of_the_project_stands_in_at_most_three_places() -> None:
-    """A heading, the title of the pages, the name of the package: so it is quickly changed."""
+def test_the_projects_name_occurs_in_at_most_three_places() -> None:
+    """The README's heading, the title of the pages and the name of the package, so it is quick to change."""
     (name,) = re.findall(r'^name = "(.*)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
     pattern = re.compile(name.replace("-", "[ _-]"), re.IGNORECASE)
     places = []

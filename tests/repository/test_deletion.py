@@ -1,4 +1,4 @@
-"""The demo comes off in one step, and another one can take its place: tried in copies of the project."""
+"""One block of commands deletes the demo, and another demo can take its place: tested in copies of the project."""
 
 import re
 import shutil
@@ -27,9 +27,9 @@ ABOUT_THIS_REPOSITORY = [
     "docs/first-page",
     "docs/from-sveltekit.md",
 ]
-# What belongs to the demo alone: its package, its tests, its routes, its setting, its text.
+# Names of the demo: its package, its tests, its routes, its setting, its text.
 NAMES = re.compile(r"app\.quote|tests\.quote|session/quote|session/destroy|/manage\b|DESTROY_DELAY|initial quote")
-# Besides the demo's own folders, these may name it.
+# Outside the demo's own folders, only these may name it.
 MAY_NAME_IT = {".env.example", "CHANGELOG.md", "README.md", "app/main.py"}
 
 
@@ -46,7 +46,7 @@ def files_that_name_the_demo(project: Path) -> set[str]:
     return found
 
 
-def test_besides_its_own_folders_only_few_files_name_the_demo() -> None:
+def test_only_a_few_files_outside_its_folders_name_the_demo() -> None:
     named = files_that_name_the_demo(PROJECT)
     assert {name for name in named if not name.startswith((*DEMO, *ABOUT_THIS_REPOSITORY))} <= MAY_NAME_IT
     main = (PROJECT / "app/main.py").read_text().splitlines()
@@ -98,6 +98,7 @@ def test_the_block_deletes_the_demo_and_leaves_a_first_page(project: Path, serve
     assert files_that_name_the_demo(project) <= {"CHANGELOG.md", "README.md"}
     assert "demo" not in (project / ".env.example").read_text()
     assert broken_links(*(project / "docs").rglob("*.md")) == []
+    assert len(broken_links(project / "README.md")) == 10  # the README says "ten"
     response = server.client().get("/")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "<h1>Your note</h1>" in response.text
@@ -115,7 +116,7 @@ def test_the_block_deletes_the_demo_and_leaves_a_first_page(project: Path, serve
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_what_is_left_passes(project: Path, command: tuple[str, ...]) -> None:
+def test_the_project_without_the_demo_passes_every_check(project: Path, command: tuple[str, ...]) -> None:
     outcome = run(project, *command)
     assert outcome.returncode == 0, outcome.stdout[-20_000:]
 
@@ -134,7 +135,7 @@ def save_note(page: Page, text: str) -> None:
 
 
 @pytest.mark.full
-def test_the_first_page_in_a_browser(page: Page) -> None:
+def test_the_first_page_works_in_a_browser(page: Page) -> None:
     page.goto("/")
     save_note(page, "kept")
     expect_status(page, "Saved")
@@ -161,7 +162,7 @@ def test_the_first_page_in_a_browser(page: Page) -> None:
 
 
 @pytest.mark.full
-def test_the_first_page_without_javascript(browser: Browser, server: Server) -> None:
+def test_the_first_page_works_without_javascript(browser: Browser, server: Server) -> None:
     page = browser.new_page(base_url=server.url, java_script_enabled=False)
     page.goto("/")
     save_note(page, "kept")
@@ -176,7 +177,7 @@ def test_the_first_page_without_javascript(browser: Browser, server: Server) -> 
 
 
 def put_another_in_its_place(project: Path) -> None:
-    """Replace the demo by one with the same pages and other names: a saying instead of a quote."""
+    """Replace the demo with one that has the same pages and other names: a saying instead of a quote."""
     for folder in DEMO:
         shutil.copytree(project / folder, project / folder.replace("quote", "saying"))
         shutil.rmtree(project / folder)
@@ -192,7 +193,7 @@ def put_another_in_its_place(project: Path) -> None:
 
 
 @pytest.mark.full
-def test_another_demo_in_its_place(browser: Browser, tmp_path: Path) -> None:
+def test_another_demo_can_take_its_place(browser: Browser, tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     put_another_in_its_place(project)
     for server in serve(project, tmp_path / "server"):
@@ -212,7 +213,9 @@ def test_another_demo_in_its_place(browser: Browser, tmp_path: Path) -> None:
         page.reload()
         expect(text).to_have_value("kept")
 
-        headers = {"Content-Type": "text/plain; charset=utf-8"}  # shown again, it shows what was saved elsewhere
+        headers = {
+            "Content-Type": "text/plain; charset=utf-8"
+        }  # a tab that is shown again shows what was saved elsewhere
         page.context.request.put("/session/saying/update", data="changed elsewhere", headers=headers)
         page.evaluate("for (const type of ['blur', 'focus']) window.dispatchEvent(new Event(type))")
         expect(text).to_have_value("changed elsewhere")

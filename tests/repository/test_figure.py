@@ -1,4 +1,4 @@
-"""The figure of docs/how-a-request-flows.md is what happens: its functions are called, in its order."""
+"""The figure in docs/how-a-request-flows.md is true: its functions are called in that order."""
 
 import asyncio
 import re
@@ -52,4 +52,4 @@ def test_the_functions_of_the_figure_are_called_in_its_order(tmp_path: Path) -> 
     assert len(drawn) >= 15
     called = iter(asyncio.run(calls_of_a_save(tmp_path / "sessions.sqlite3")))
     for step in drawn:
-        assert step in called, f"{step} is not called, or not in this place"
+        assert step in called, f"{step} is not called, or not at this point"

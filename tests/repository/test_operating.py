@@ -1,4 +1,4 @@
-"""What docs/deploying.md, docs/operating.md and the Dockerfile say is what happens: their snippets are run."""
+"""docs/deploying.md, docs/operating.md and the Dockerfile are true: the tests run their snippets."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def snippet(page: str, language: str, start: str = "") -> str:
 def running(
     command: list[str], url: str, folder: Path, environment: dict[str, str], trust: ssl.SSLContext | bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until it has answered at the URL and the body is done; then end it as a service manager does."""
+    """Run a program. Yield when it answers at the URL; afterwards end it as a service manager does."""
     log = folder / f"{Path(command[0]).name}.log"
     names = ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
     inherited = {name: value for name, value in os.environ.items() if name in names}
@@ -78,7 +78,7 @@ def messages_of_the_app() -> Iterator[str]:
             yield re.sub(r"%[\w.]+", "…", "".join(re.findall(r'"([^"]*)"', call)))
 
 
-def test_every_message_of_the_app_is_explained() -> None:
+def test_every_log_message_is_explained() -> None:
     messages = list(messages_of_the_app())
     assert len(messages) >= 7
     explained = re.findall(r"^\| `([^`]*)` \| (?:ERROR|WARNING|INFO) \|", OPERATING, re.MULTILINE)
@@ -88,7 +88,7 @@ def test_every_message_of_the_app_is_explained() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_incident_is_one_readable_line(start_server: StartServer, workers: int) -> None:
-    """With several processes it may be one in each."""
+    """With several processes, each may log one line."""
     server = start_server(workers=workers)
     visitor = server.visitor("x")
     gone = server.visitor("to be destroyed")
@@ -106,7 +106,7 @@ def test_an_incident_is_one_readable_line(start_server: StartServer, workers: in
     server.stop()
 
     lines = server.log.splitlines()
-    if workers > 1:  # uvicorn's parent process does not load the app, and writes as it likes
+    if workers > 1:  # uvicorn's parent process does not load the app, so it has its own format
         lines = [line for line in lines if not re.match(r"INFO:  |ERROR:  ", line)]
     events = [re.fullmatch(LINE, line) for line in lines]
     assert all(events), server.log
@@ -132,7 +132,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return pem, key
 
 
-def test_the_unit_and_the_proxy_of_a_plain_server(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+def test_the_systemd_unit_and_the_nginx_site_work_together(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     nginx = require("nginx", "/usr/sbin/nginx")
     app_port, port, plain_port = free_port(), free_port(), free_port()
 
@@ -205,7 +205,7 @@ def test_the_container_has_all_that_its_command_needs(tmp_path: Path) -> None:
     with running(program, f"{url}/health", tmp_path, {workers: "2"}) as process:
         assert httpx.put(url + UPDATE, content="x", headers=TEXT).status_code == 200
         assert (tmp_path / "var/sessions.sqlite3").exists()
-        # The health check is that of the image, letter by letter.
+        # The health check is exactly that of the image.
         (check,) = re.findall(r"^HEALTHCHECK CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
         python, *rest = json.loads(check.replace("8000", port))
         assert python == "python"
@@ -254,7 +254,7 @@ def test_a_backup_made_while_saves_go_on_can_be_restored(start_server: StartServ
         wait_until(lambda: min(acknowledged) > 5)
         before = list(acknowledged)
         shell(here(snippet(OPERATING, "sh", "umask")))
-        after = [count + 1 for count in acknowledged]  # one more each may have been stored, but not answered yet
+        after = [count + 1 for count in acknowledged]  # each may have one more that is stored but not confirmed yet
         wait_until(lambda: min(acknowledged) > max(after) + 5)
         over = True
         for result in saving:
@@ -277,7 +277,7 @@ def test_a_backup_made_while_saves_go_on_can_be_restored(start_server: StartServ
         assert least <= int(shown_text(server.client(token).get("/").text)) <= most
 
 
-def test_the_command_that_shrinks_the_file_does_so_while_the_app_runs(start_server: StartServer) -> None:
+def test_the_shrinking_command_works_while_the_app_runs(start_server: StartServer) -> None:
     require("sqlite3")
     server = start_server()
     visitor = server.visitor("kept")

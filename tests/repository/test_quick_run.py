@@ -10,7 +10,7 @@ from app.settings import PROJECT
 
 pytestmark = pytest.mark.full
 
-RULES = set(range(1, 25))  # those of the README's table
+RULES = set(range(1, 25))  # the rules in the README's table
 
 
 def collected(*options: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""README and docs are true: their code stands in the app as quoted, their links lead somewhere, their tests exist."""
+"""README and docs are true: the app contains the code that they quote, their links work, and their tests exist."""
 
 import re
 import subprocess
@@ -44,7 +44,7 @@ def test_the_reading_path_takes_as_long_as_the_readme_says() -> None:
     assert sum(len(text.split()) for text in texts) / 200 == pytest.approx(int(minutes), abs=3)
 
 
-def test_the_code_in_the_docs_is_the_apps_own() -> None:
+def test_the_code_in_the_docs_occurs_in_the_app_or_the_tests() -> None:
     source = "\n".join(path.read_text() for folder in ("app", "tests") for path in (PROJECT / folder).rglob("*.py"))
     for page in (README, WORKING):
         blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -80,7 +80,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert reached >= {page for page in PAGES if page.parent.name != "decisions"}
 
 
-def test_every_rule_is_promised_under_its_number_and_has_tests() -> None:
+def test_the_readme_promises_every_rule_and_every_rule_has_tests() -> None:
     names = set(
         re.findall(r"def (test_\w+)", "\n".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py")))
     )
@@ -91,7 +91,7 @@ def test_every_rule_is_promised_under_its_number_and_has_tests() -> None:
 
 
 def test_the_transcript_is_what_curl_shows(start_server: Callable[..., QuoteServer], tmp_path: Path) -> None:
-    """Every command is run, in order, and has to print what stands below it; a token may be any token."""
+    """Run every command in order. It must print what the transcript shows; tokens may differ."""
     require("curl")
     server = start_server(store="memory://")
     (transcript,) = re.findall(r"```console\n(.*?)```", FLOW, re.DOTALL)

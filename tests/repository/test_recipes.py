@@ -1,10 +1,10 @@
 """The recipes of `docs/recipes.md`, followed to the letter in a copy of the project, with the demo and without it.
 
-What stands in front of a block of code says where it goes. It has to end in one of these, or nobody could follow it:
+The words before a block of code say where it goes. They must end in one of these:
 
     Create `file`:
     At the end of `file`, add:
-    In `file`, above `line`, add:       (or `below`; a part of the line will do, if it stands nowhere else in the file)
+    In `file`, above `line`, add:       (or `below`; a part of the line is enough, if it occurs only once in the file)
     In `file`, replace `text` with:     (or `the line`)
     Copy `file` to `file`               (this one has no block)
 
@@ -76,7 +76,7 @@ def is_test(step: Step) -> bool:
 def follow(step: Step, project: Path) -> None:
     path = project / step.file
     if step.place == "create":
-        assert not path.exists(), f"{step.file} is there already"
+        assert not path.exists(), f"{step.file} exists already"
         path.write_text(step.code)
         return
     text = path.read_text()
@@ -84,7 +84,7 @@ def follow(step: Step, project: Path) -> None:
         path.write_text(f"{text}\n\n{step.code}")
         return
     times = text.count(step.line)
-    assert times == 1, f"`{step.line}` stands in {step.file} {times} times, not once"
+    assert times == 1, f"`{step.line}` occurs {times} times in {step.file}, not once"
     if step.place == "replace":
         path.write_text(text.replace(step.line, step.code.strip()))
         return
@@ -108,7 +108,7 @@ def follow_all(titles: list[str], project: Path) -> None:
 
 
 def run_tests(project: Path, titles: list[str], endings: set[str], **settings: str) -> None:
-    """Run the tests of these recipes, on the stores that need no server of their own. All have to end like this."""
+    """Run the tests of these recipes on the stores that need no server. The outcomes must be exactly `endings`."""
     files = [step.file for title in titles for step in steps(RECIPES[title]) if is_test(step)]
     report = run(project, "pytest", "-q", "-n0", "--continue-on-collection-errors", *files, **settings).stdout
     [summary] = re.findall(r"^\d+ .* in [\d.]+s.*$", report, flags=re.MULTILINE)
@@ -126,7 +126,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def redis_servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """A Redis that is set up as the recipe says, and one that is not."""
+    """A Redis with the recipe's settings, and one without them."""
     [(_, configuration)] = blocks(RECIPES[REDIS], "conf")
     options = tuple(word for line in configuration.splitlines() for word in f"--{line}".split())
     servers = RedisServer(tmp_path / "good", options), RedisServer(tmp_path / "bad")
@@ -145,18 +145,18 @@ def test_a_recipe_is_short_touches_at_most_three_files_and_adds_a_test(title: st
     assert len([file for file in files if file.startswith("tests/")]) == 1
 
 
-def test_an_instruction_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_instruction_that_cannot_be_followed(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     for line, times in (("no such line", 0), ("import", "[1-9][0-9]+")):
-        with pytest.raises(AssertionError, match=f"`{line}` stands in app/main.py {times} times, not once"):
+        with pytest.raises(AssertionError, match=f"`{line}` occurs {times} times in app/main.py, not once"):
             follow(Step("above", "app/main.py", line, ""), project)
-    with pytest.raises(AssertionError, match=r"app/main\.py is there already"):
+    with pytest.raises(AssertionError, match=r"app/main\.py exists already"):
         follow(Step("create", "app/main.py", "", ""), project)
     with pytest.raises(AssertionError, match="Nobody could tell where this goes: 'Put this somewhere:'"):
         steps("Put this somewhere:\n\n```python\npass\n```\n")
 
 
-def test_the_tests_of_the_recipes_fail_as_long_as_nothing_is_done(
+def test_the_tests_of_the_recipes_fail_before_the_recipes_are_followed(
     project: Path, redis_servers: tuple[RedisServer, RedisServer]
 ) -> None:
     _, bad_redis = redis_servers
@@ -166,13 +166,13 @@ def test_the_tests_of_the_recipes_fail_as_long_as_nothing_is_done(
 
 
 @pytest.mark.parametrize("title", [title for title in RECIPES if title != REDIS])
-def test_the_test_of_a_recipe_passes_when_it_is_done(project: Path, title: str) -> None:
+def test_the_test_of_a_recipe_passes_after_the_recipe_is_followed(project: Path, title: str) -> None:
     titles = with_those_it_needs(title)
     follow_all(titles, project)
     run_tests(project, titles, {"passed", "skipped"} if title == STORE else {"passed"})
 
 
-def test_what_all_recipes_leave_behind_is_in_good_order(project: Path) -> None:
+def test_the_code_of_all_recipes_passes_formatter_linter_and_type_checkers(project: Path) -> None:
     follow_all(list(RECIPES), project)
     pyright = ("pyright", "--pythonpath", sys.executable, "app")
     for command in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",), pyright):
@@ -181,8 +181,8 @@ def test_what_all_recipes_leave_behind_is_in_good_order(project: Path) -> None:
     run_tests(project, [title for title in RECIPES if title != REDIS], {"passed", "skipped"})
 
 
-def test_all_recipes_together_in_real_processes(project: Path, tmp_path: Path) -> None:
-    """Two workers share the folder; the sessions outlive them; a folder that is gone is a store that fails."""
+def test_all_recipes_together_work_in_real_processes(project: Path, tmp_path: Path) -> None:
+    """Two workers share the folder, the sessions survive a restart, and a missing folder counts as a failed store."""
     follow_all(list(RECIPES), project)
     folder = tmp_path / "sessions"
     options = ("--app-dir", str(project))
@@ -208,7 +208,7 @@ def test_all_recipes_together_in_real_processes(project: Path, tmp_path: Path) -
     assert "Traceback" not in server.log, server.log
 
 
-def test_an_upload_that_breaks_off_is_not_an_error_of_the_server(tmp_path: Path) -> None:
+def test_an_interrupted_upload_is_not_a_server_error(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     follow_all(["A download and an upload"], project)
     server = Server(tmp_path, app="app.main:app", options=("--app-dir", str(project))).start()
@@ -225,10 +225,10 @@ def test_an_upload_that_breaks_off_is_not_an_error_of_the_server(tmp_path: Path)
     assert "Traceback" not in server.log, server.log
 
 
-def test_redis(
+def test_the_redis_recipe_works_and_sessions_survive_restarts(
     tmp_path: Path, start_server: Callable[..., QuoteServer], redis_servers: tuple[RedisServer, RedisServer]
 ) -> None:
-    """Sessions outlive the app and Redis; the recipe's own test is content with this one."""
+    """Sessions survive a restart of the app and of Redis, and the recipe's own test passes on this Redis."""
     redis, _ = redis_servers
     [(_, command)] = blocks(RECIPES[REDIS], "sh")
     [address] = re.findall(r"SESSION_STORE=(\S+)", command)

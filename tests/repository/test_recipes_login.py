@@ -22,7 +22,7 @@ def code_of(recipe: str, ending: str) -> list[Step]:
 
 
 def run_tests(project: Path, recipes: list[str], endings: set[str]) -> None:
-    """Run the tests of these recipes. All have to end like this."""
+    """Run the tests of these recipes. The outcomes must be exactly `endings`."""
     files = [step.file for recipe in recipes for step in steps(recipe) if is_test(step)]
     report = run(project, "pytest", "-q", "-n0", "--continue-on-collection-errors", *files).stdout
     [summary] = re.findall(r"^\d+ .* in [\d.]+s.*$", report, flags=re.MULTILINE)
@@ -42,13 +42,13 @@ def test_a_recipe_is_short_and_adds_one_test() -> None:
         assert len([step for step in steps(recipe) if is_test(step)]) == 1
 
 
-def test_the_tests_fail_as_long_as_nothing_is_done(project: Path) -> None:
+def test_the_test_of_a_recipe_fails_before_the_recipe_is_followed(project: Path) -> None:
     for step in [step for recipe in RECIPES for step in steps(recipe) if is_test(step)]:
         follow(step, project)
     run_tests(project, RECIPES, {"failed", "error"})
 
 
-def test_the_test_of_a_recipe_passes_when_it_and_those_before_are_done(project: Path) -> None:
+def test_the_test_of_a_recipe_passes_after_it_and_the_earlier_ones_are_followed(project: Path) -> None:
     for recipe in RECIPES:
         for step in steps(recipe):
             follow(step, project)
@@ -63,7 +63,7 @@ def test_all_tests_pass_in_a_project_without_the_demo(project: Path) -> None:
     run_tests(project, RECIPES, {"passed"})
 
 
-def test_what_the_recipes_leave_behind_is_in_good_order(project: Path) -> None:
+def test_the_code_of_the_recipes_passes_formatter_linter_and_type_checkers(project: Path) -> None:
     for step in [step for recipe in RECIPES for step in steps(recipe)]:
         follow(step, project)
     files = {step.file for recipe in RECIPES for step in steps(recipe) if step.file.endswith(".py")}

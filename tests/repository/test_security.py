@@ -1,4 +1,4 @@
-"""The tests that `docs/security.md` and the decision about owners name are there."""
+"""The tests that `docs/security.md` and the decision about owners name exist."""
 
 import re
 

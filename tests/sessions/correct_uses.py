@@ -1,4 +1,4 @@
-"""Uses of a session that type checkers have nothing to say about: see `test_types.py`."""
+"""Correct uses of a session, in which type checkers find no error: see `test_types.py`."""
 
 from typing import Any
 

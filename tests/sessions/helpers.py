@@ -1,4 +1,4 @@
-"""What the tests of the session layer share."""
+"""Shared helpers of the session layer's tests."""
 
 import sqlite3
 import time
@@ -48,7 +48,7 @@ class Site:
     clients: AsyncExitStack
 
     async def visitor(self, **values: Any) -> httpx.AsyncClient:
-        """Return a visitor with a session that holds these values; without any, a visitor without a session."""
+        """Return a visitor whose session holds these values. Without values, the visitor has no session."""
         transport = httpx.ASGITransport(cast("Any", self.app), raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
         await self.clients.enter_async_context(client)
@@ -65,7 +65,7 @@ class Site:
 @asynccontextmanager
 async def site(*handlers: Any, store: Any = "memory://", name: str = "session", **options: Any) -> AsyncIterator[Site]:
     plugin = SessionPlugin(store, name=name)
-    # Without a configuration of its own, Litestar takes the log away from the tests.
+    # Without this configuration, Litestar takes over logging, and the tests see no log.
     options = {"openapi_config": None, "logging_config": None, **options}
     app = Litestar(handlers, plugins=[plugin], **options)
     async with app.lifespan(), AsyncExitStack() as clients:
@@ -73,7 +73,7 @@ async def site(*handlers: Any, store: Any = "memory://", name: str = "session", 
 
 
 class BrokenStore(MemoryStore):
-    """Holds sessions, and fails from the moment when `broken` is set: all calls, or those of some methods."""
+    """Holds sessions. The methods named in `broken` fail."""
 
     broken: tuple[str, ...] = ()
 
@@ -118,7 +118,7 @@ def answered_within(seconds: float) -> Iterator[None]:
 
 
 def assert_the_contracts_answer(server: Server, visitor: httpx.Client, seconds: float = 5) -> None:
-    """503 for whoever needs the store, with the cookie kept and the text given back; the others are served at once."""
+    """Requests that need the store get 503, keep the cookie and get the text back. The rest are served at once."""
     stranger = server.client()
     for path in (HOME, "/sample/session"):
         with answered_within(1):

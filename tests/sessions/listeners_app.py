@@ -1,4 +1,4 @@
-"""The project with listeners that misbehave. To be served by uvicorn."""
+"""The project with listeners that misbehave, for uvicorn."""
 
 import asyncio
 

@@ -26,7 +26,7 @@ class Walk:
         return await work()
 
     async def go(self, points: int = 1) -> bool:
-        """Go on for so many points. False if the task has ended before."""
+        """Go on for this many points. Return False if the task ends before that."""
         self._stop_at = self._points + points
         self._stopped.clear()
         self._may_go_on.set()
@@ -42,7 +42,7 @@ class Walk:
         return (await asyncio.gather(self.task, return_exceptions=True))[0]
 
     async def crash(self) -> None:
-        """End the task where it is, as a process that is killed."""
+        """End the task where it is, as if its process were killed."""
         self.task.cancel()
         await asyncio.wait((self.task,))
 
@@ -80,7 +80,7 @@ class SteppedStore:
 
 
 class FailingStore:
-    """A real store of which one call fails: the n-th of a method, before or after it was carried out."""
+    """A real store in which one call fails: the n-th call of a method, before or after its effect."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""The project with a layout that greets by name, and a store that can be made to fail. To be served by uvicorn."""
+"""The project with a layout that greets by name, and a store that can be made to fail, for uvicorn."""
 
 from typing import Any
 

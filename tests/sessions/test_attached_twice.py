@@ -1,6 +1,6 @@
-"""The layer in two apps of which one is mounted below a path of the other, or twice in one app.
+"""The layer in an app and in another app mounted below it, or twice in one app.
 
-`docs/hosts.md` says what comes of it.
+`docs/hosts.md` says what happens.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -153,7 +153,7 @@ async def test_apps_with_different_names_have_a_session_each(outer: Build, inner
     assert (await client.get("/inner/values")).json() == {"value": "b"}
 
 
-async def test_middleware_that_is_added_twice_works_once(client_of: ClientOf) -> None:
+async def test_middleware_added_twice_acts_once(client_of: ClientOf) -> None:
     store = CountingStore(MemoryStore())
     app = fastapi_app(store, "session")
     app.add_middleware(SessionMiddleware, sessions=SessionManager(store))
@@ -173,7 +173,7 @@ def test_a_plugin_that_is_added_twice_stops_the_start() -> None:
 
 
 @pytest.mark.parametrize("where", ["app", "router", "handler"])
-def test_the_sessions_of_litestar_itself_are_refused_at_the_start(where: str) -> None:
+def test_litestars_own_session_middleware_stops_the_start(where: str) -> None:
     stock = ServerSideSessionConfig().middleware
 
     @get("/inner", middleware=[stock] if where == "handler" else [])
@@ -185,7 +185,7 @@ def test_the_sessions_of_litestar_itself_are_refused_at_the_start(where: str) ->
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_a_cached_response_that_would_show_one_visitors_session_to_others_is_refused(later: bool) -> None:
+def test_a_response_cache_shared_by_visitors_stops_the_start(later: bool) -> None:
     @get("/cart", cache=60)
     async def cached() -> None: ...
 
@@ -194,7 +194,7 @@ def test_a_cached_response_that_would_show_one_visitors_session_to_others_is_ref
         app.register(cached) if later else Litestar([cached], plugins=[SessionPlugin("memory://")])
 
 
-def test_a_cached_response_is_allowed_without_a_session_and_with_a_key_of_its_own() -> None:
+def test_a_response_cache_is_allowed_without_a_session_or_with_its_own_key() -> None:
     def key(request: Request[Any, Any, Any]) -> str:
         return f"{request.url.path} {request.cookies.get('session')}"
 

@@ -1,4 +1,4 @@
-"""Faults, caused for real: kill -9, a locked file, a full disk, a broken file."""
+"""Real faults: kill -9, a locked file, a full disk, a broken file."""
 
 import os
 import sqlite3
@@ -41,7 +41,7 @@ def break_record(server: Server, token: str, record: object) -> None:
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.full)])
 def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer, rounds: int) -> None:
-    """Two workers, a storm of saves, kill -9; again and again on the same file."""
+    """Kill two workers under many saves with `kill -9`, repeatedly, on the same file."""
     server = start_server(workers=2)
     visitors = [server.visitor("start") for _ in range(8)]
     tokens = [token_of(visitor) for visitor in visitors]
@@ -74,7 +74,7 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
             acknowledged[n] = shown
 
 
-def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartServer) -> None:
+def test_rule_12_a_locked_file_delays_only_saves(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")
     token = token_of(visitor)
@@ -87,7 +87,7 @@ def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartSer
             assert stranger.get(HOME).status_code == 200
             assert stranger.get("/health").status_code == 200
             assert stranger.get("/sample/session").status_code == 200
-            assert visitor.get(HOME).status_code == 200, "in WAL mode not even readers with a session wait"
+            assert visitor.get(HOME).status_code == 200, "in WAL mode, not even readers with a session wait"
             prompt.append((time.monotonic() - before) / 4)
         assert not any(save.done() for save in saves)
     assert {save.result().status_code for save in saves} == {200}, "they waited, and succeeded"
@@ -95,13 +95,13 @@ def test_rule_12_a_locked_file_delays_only_those_who_save(start_server: StartSer
 
 
 @pytest.mark.full
-def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(start_server: StartServer) -> None:
+def test_rule_12_a_file_that_stays_locked_causes_a_503_within_5_seconds(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")
     with locked(server.database):
         started = time.monotonic()
         answer = visitor.put(UPDATE, content="new", headers=TEXT)
-        assert 2 < time.monotonic() - started < 5, "not before it was waited for"
+        assert 2 < time.monotonic() - started < 5, "it waited for the lock first"
         page = visitor.post(UPDATE, data={"text": "my words"}, headers=BROWSER)
         destroy = visitor.post(END)
     for response in (answer, page, destroy):
@@ -109,11 +109,11 @@ def test_rule_12_a_file_that_stays_locked_is_answered_with_503_within_5_seconds(
         assert int(response.headers["retry-after"]) > 0
         assert "set-cookie" not in response.headers
     assert shown_text(page.text) == "my words"
-    assert "may have been saved or not" in answer.text
+    assert "may or may not have been saved" in answer.text
     assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200, "it recovers without a restart"
     server.wait_for_log("The session store fails")
-    assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
+    assert server.log.count("The session store fails") == 1, "one line per outage, not per request"
     assert "Traceback" not in server.log
 
 
@@ -154,7 +154,9 @@ def test_rule_12_health_says_when_the_store_is_gone(start_server: StartServer) -
 
 
 @pytest.mark.parametrize("page", [HOME, "/sample/session"])
-def test_rule_12_a_store_that_is_gone(start_server: StartServer, page: str) -> None:
+def test_rule_12_an_unusable_database_causes_503_only_for_requests_that_need_it(
+    start_server: StartServer, page: str
+) -> None:
     server = start_server()
     visitor = server.visitor("old")
     backup = server.folder / "backup"
@@ -163,7 +165,7 @@ def test_rule_12_a_store_that_is_gone(start_server: StartServer, page: str) -> N
     for path in server.folder.glob("sessions.sqlite3*"):
         path.unlink()
     server.database.mkdir()
-    assert server.client().get(page).status_code == 200, "strangers are served"
+    assert server.client().get(page).status_code == 200, "visitors without a session are served"
     failed = visitor.get(page, headers=BROWSER)
     assert failed.status_code == 503
     assert "set-cookie" not in failed.headers
@@ -171,10 +173,10 @@ def test_rule_12_a_store_that_is_gone(start_server: StartServer, page: str) -> N
     assert server.client().put(UPDATE, content=b"x", headers=TEXT).status_code == 503
     server.database.rmdir()
     backup.rename(server.database)
-    assert shown_text(visitor.get(HOME).text) == "old", "the cookie was kept, and no restart was needed"
+    assert shown_text(visitor.get(HOME).text) == "old", "the cookie was kept, and the app needed no restart"
 
 
-def test_rule_7_a_full_disk_is_not_answered_with_success(start_server: StartServer) -> None:
+def test_rule_7_a_save_on_a_full_disk_is_not_confirmed(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")
     server.stop()
@@ -205,9 +207,7 @@ def test_a_database_that_is_replaced_under_the_running_app_is_noticed(start_serv
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     server.stop()
     server.start()
-    assert shown_text(server.client(token_of(visitor)).get(HOME).text) == "new", (
-        "it was stored in the file that is there"
-    )
+    assert shown_text(server.client(token_of(visitor)).get(HOME).text) == "new", "it was stored in the current file"
 
 
 def test_sessions_survive_a_restart(start_server: StartServer) -> None:
@@ -219,7 +219,7 @@ def test_sessions_survive_a_restart(start_server: StartServer) -> None:
     assert shown_text(server.client(token).get(HOME).text) == "still here"
 
 
-def test_rule_11_a_text_that_is_not_utf_8_is_a_corrupt_row(start_server: StartServer) -> None:
+def test_rule_11_a_row_that_is_not_utf_8_counts_as_corrupt(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")
     with closing(sqlite3.connect(server.database, isolation_level=None)) as db:
@@ -242,10 +242,10 @@ def test_a_record_that_was_edited_by_hand_can_be_saved_and_rotated(start_server:
     assert visitor.get("/keys").json() == {"text": "again", "other": "x"}
 
 
-def test_a_second_store_on_the_file_drops_no_locks_of_the_first(tmp_path: Path) -> None:
-    """POSIX locks belong to the process: to close a file that SQLite has open would drop them.
+def test_a_second_store_on_the_file_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
+    """POSIX locks belong to the process: closing a file that SQLite has open would drop SQLite's locks.
 
-    Another process that then closes the file would believe that it is the last, and delete the write-ahead log.
+    Another process that then closes the file would think that it is the last, and delete the write-ahead log.
     """
     program = """
 import asyncio, os, sqlite3, subprocess, sys
@@ -277,7 +277,7 @@ asyncio.run(main())
     "record",
     [b"garbage", *(pytest.param(each, marks=pytest.mark.full) for each in ("text", 42, 1.5, b"", b"{}", b"\xff\x00"))],
 )
-def test_rule_11_a_corrupt_row_is_no_session_and_is_replaced(start_server: StartServer, record: object) -> None:
+def test_rule_11_a_corrupt_row_counts_as_no_session_and_is_replaced(start_server: StartServer, record: object) -> None:
     server = start_server()
     visitor = server.visitor("old")
     token = token_of(visitor)
@@ -292,7 +292,7 @@ def test_rule_11_a_corrupt_row_is_no_session_and_is_replaced(start_server: Start
     assert server.rows() == 1
 
 
-def test_rule_11_a_row_that_is_corrupted_while_a_request_is_under_way(start_server: StartServer) -> None:
+def test_rule_11_a_save_to_a_row_corrupted_during_the_request_gets_409(start_server: StartServer) -> None:
     server = start_server()
     visitor = server.visitor("old")
     held = HeldRequest(server, "PUT", UPDATE, b"new", TEXT, token_of(visitor))

@@ -1,4 +1,4 @@
-"""The session in people's code: handlers, hooks, dependencies and streams of a Litestar app. Named after the cases."""
+"""The session in application code: handlers, hooks, dependencies and streams of a Litestar app."""
 
 import asyncio
 import copy
@@ -58,7 +58,7 @@ FLASH = Key("flash", str)
 
 
 def names_session(response: httpx.Response) -> str:
-    """Return the value that the response gives to the session's cookie; "" if it deletes it or is silent."""
+    """Return the session token that the response sets; "" if it deletes the cookie or sets none."""
     found = re.search(r"session=([\w-]{43})", response.headers.get("set-cookie", ""))
     return found[1] if found else ""
 
@@ -71,7 +71,7 @@ class Failure(Exception):
 
 
 def flash_and_go_back(request: AnyRequest, error: Exception) -> Response[Any]:
-    """An exception handler that writes a message and answers with the way back."""
+    """An exception handler that stores a message and redirects back."""
     request.session[FLASH] = type(error).__name__
     return Redirect("/", status_code=303)
 
@@ -207,7 +207,7 @@ async def test_rule_7_an_exception_drops_what_was_changed_before_it(path: str, *
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_rule_7_an_exception_handler_that_writes_and_answers_keeps_only_what_it_wrote(path: str) -> None:
+async def test_rule_7_only_what_the_exception_handler_wrote_is_kept(path: str) -> None:
     handlers: Any = {Exception: flash_and_go_back, HTTPException: flash_and_go_back}
     async with site(*WAYS, middleware=[failing_middleware], exception_handlers=handlers) as app:
         for values in ({"cart": ["a"]}, {}):
@@ -220,7 +220,7 @@ async def test_rule_7_an_exception_handler_that_writes_and_answers_keeps_only_wh
             assert kept == values
 
 
-async def test_rule_7_a_handler_level_exception_handler_that_answers_200(caplog: pytest.LogCaptureFixture) -> None:
+async def test_rule_7_what_a_routes_own_exception_handler_wrote_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     def answer(request: AnyRequest, _: Exception) -> Response[str]:
         request.session[FLASH] = "sorry"
         return Response("fine")
@@ -237,7 +237,7 @@ async def test_rule_7_a_handler_level_exception_handler_that_answers_200(caplog:
     assert "too late" not in caplog.text
 
 
-async def test_rule_7_what_an_exception_handler_writes_to_a_500_is_dropped() -> None:
+async def test_rule_7_what_an_exception_handler_wrote_is_dropped_if_it_answers_500() -> None:
     async with site(fail_in_handler, exception_handlers={Exception: answer_500}) as app:
         client = await app.visitor(cart=["a"])
         assert (await client.post("/handler")).status_code == 500
@@ -274,7 +274,7 @@ async def test_rule_7_save_rotate_and_destroy_before_an_exception_are_final(step
         assert await app.sessions.store.count() == {"save": 2, "rotate": 1, "destroy": 0}[step]
 
 
-async def test_cases_a_raised_403_stores_nothing() -> None:
+async def test_a_raised_403_stores_nothing() -> None:
     @post("/", status_code=200)
     async def deny(session: NamedDependency[Session]) -> str:
         session[NEW] = 1
@@ -286,7 +286,7 @@ async def test_cases_a_raised_403_stores_nothing() -> None:
         assert await app.sessions.store.count() == 0
 
 
-async def test_rule_7_an_exception_handler_that_fails_itself_saves_nothing_and_is_answered() -> None:
+async def test_rule_7_an_exception_handler_that_fails_saves_nothing_and_causes_a_500() -> None:
     def flash_and_fail(request: AnyRequest, _: Exception) -> Response[Any]:
         request.session[FLASH] = "lost"
         raise Failure
@@ -298,7 +298,7 @@ async def test_rule_7_an_exception_handler_that_fails_itself_saves_nothing_and_i
 
 
 @pytest.mark.parametrize("broken", ["the page", "the page and the store"])
-async def test_rule_12_a_failed_save_whose_error_page_fails_too_is_answered_in_plain_text(
+async def test_rule_12_a_failed_save_whose_error_page_also_fails_gets_plain_text(
     broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: AnyRequest, error: Exception) -> Response[Any]:
@@ -322,7 +322,7 @@ async def test_rule_12_a_failed_save_whose_error_page_fails_too_is_answered_in_p
     assert "in the error page" in caplog.text
 
 
-async def test_rule_7_what_the_error_page_of_a_failed_save_writes_is_kept_below_500() -> None:
+async def test_rule_7_what_the_error_page_of_a_failed_save_wrote_is_kept_below_500() -> None:
     @post("/", status_code=200)
     async def write(session: NamedDependency[Session], sessions: NamedDependency[SessionManager]) -> str:
         session[NEW] = "lost"
@@ -338,7 +338,7 @@ async def test_rule_7_what_the_error_page_of_a_failed_save_writes_is_kept_below_
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_rule_7_the_handler_of_a_404_or_405_may_write_too(method: str) -> None:
+async def test_rule_7_the_exception_handler_of_a_404_or_405_may_write(method: str) -> None:
     async with site(fail_in_handler, exception_handlers={HTTPException: flash_and_go_back}) as app:
         for values in ({"kept": 1}, {}):
             client = await app.visitor(**values)
@@ -349,8 +349,10 @@ async def test_rule_7_the_handler_of_a_404_or_405_may_write_too(method: str) -> 
                 assert "flash" in await app.values(client)
 
 
-async def test_rule_7_the_handler_of_a_404_writes_nothing_for_another_site(caplog: pytest.LogCaptureFixture) -> None:
-    """A new session would take the place of the visitor's, whose cookie the browser did not send along."""
+async def test_rule_7_the_exception_handler_of_a_404_writes_nothing_for_another_site(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A new session would replace that of the visitor, whose cookie the browser did not send."""
     async with site(exception_handlers={HTTPException: flash_and_go_back}) as app:
         client = await app.visitor()
         response = await client.post("/nowhere", headers={"Sec-Fetch-Site": "cross-site"})
@@ -359,13 +361,13 @@ async def test_rule_7_the_handler_of_a_404_writes_nothing_for_another_site(caplo
     assert "Traceback" not in caplog.text
 
 
-async def test_rule_7_what_a_404_page_writes_and_the_store_refuses_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_rule_7_a_failed_save_of_what_a_404_page_wrote_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     store = BrokenStore()
     async with site(exception_handlers={HTTPException: flash_and_go_back}, store=store) as app:
         client = await app.visitor(kept=1)
         store.broken = ("replace",)
         assert (await client.get("/nowhere")).status_code == 303
-    assert "What the error page of '/nowhere' changed may not be saved" in caplog.text
+    assert "The error page of '/nowhere' changed the session, and the save failed" in caplog.text
 
 
 # Rule 19
@@ -418,7 +420,7 @@ async def test_rule_19_a_late_assignment_raises_an_error_with_a_line_that_works(
 
 @pytest.mark.parametrize("place", ["stream", "background task"])
 @pytest.mark.parametrize("began_as", ["read", "assigned", "default"])
-async def test_cases_a_late_nested_change_is_reported_with_its_key_and_a_line_that_works(
+async def test_rule_19_a_late_nested_change_is_reported_with_its_key_and_a_line_that_works(
     place: str, began_as: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cart = Key("cart", list[str], default=[])
@@ -513,7 +515,7 @@ async def test_rule_19_a_cancelled_request_reports_no_change(caplog: pytest.LogC
     assert "too late" not in caplog.text
 
 
-async def test_rule_19_a_dropped_object_that_is_changed_afterwards_is_reported(
+async def test_rule_19_a_change_inside_a_dropped_object_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def use_the_old_object(request: AnyRequest, _: Exception) -> Response[str]:
@@ -533,7 +535,7 @@ async def test_rule_19_a_dropped_object_that_is_changed_afterwards_is_reported(
 
 
 @pytest.mark.full
-async def test_cases_a_stream_may_look_into_the_store_again_and_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_may_read_the_store_any_number_of_times(caplog: pytest.LogCaptureFixture) -> None:
     """`session.load` every 20 ms used up the time of its request. `sessions.find` has its own each time."""
     started, changed = asyncio.Event(), asyncio.Event()
 
@@ -602,7 +604,7 @@ async def test_rule_19_edit_drops_the_changes_of_a_block_that_raises() -> None:
 
 
 @pytest.mark.parametrize("end", ["destroy", "rotate"])
-async def test_rule_19_edit_of_a_session_that_has_ended_or_ends_meanwhile(end: str) -> None:
+async def test_rule_19_edit_of_an_ended_session_raises_an_error(end: str) -> None:
     async with site() as app:
         session_id = digest(token := await stored(app.sessions, kept=1))
         with pytest.raises(SessionEnded):  # noqa: PT012
@@ -618,19 +620,19 @@ async def test_rule_19_edit_can_destroy_but_not_rotate_or_begin_a_session() -> N
     async with site() as app:
         token = await stored(app.sessions, kept=1)
         with pytest.raises(
-            SessionReadOnly, match=r"no browser can be told a new token\. Rotate or begin a session in a"
+            SessionReadOnly, match=r"no browser can receive a new token\. Rotate or begin a session in a"
         ):
             async with app.sessions.edit(digest(token)) as session:
                 await session.rotate()
         assert await values_of(app.sessions, token) == {"kept": 1}
-        with pytest.raises(SessionReadOnly, match="no browser can be told a new token"):  # noqa: PT012
+        with pytest.raises(SessionReadOnly, match="no browser can receive a new token"):  # noqa: PT012
             async with app.sessions.edit(digest(token)) as session:
                 await session.destroy()
                 session[NEW] = 1
         assert await app.sessions.store.count() == 0
 
 
-async def test_rule_19_edit_while_the_store_is_down() -> None:
+async def test_rule_19_edit_raises_an_error_while_the_store_is_down() -> None:
     store = BrokenStore()
     async with site(store=store) as app:
         session_id = digest(await stored(app.sessions, kept=1))
@@ -643,7 +645,7 @@ async def test_rule_19_edit_while_the_store_is_down() -> None:
                 pytest.fail("it cannot be read")
 
 
-async def test_rule_19_edit_of_the_requests_own_session_before_the_response() -> None:
+async def test_rule_19_edit_of_the_requests_own_session_merges_with_the_response() -> None:
     @post("/", status_code=200)
     async def respond(session: NamedDependency[Session], sessions: NamedDependency[SessionManager]) -> str:
         session[A] = 1
@@ -669,7 +671,9 @@ def login(request: AnyRequest) -> None:
     "call", ["clear", "clear and fail", "set", "set and fail", "both", "both and fail", "set Empty"]
 )
 @pytest.mark.parametrize("synchronous", [True, False])
-async def test_rule_20_clear_session_and_set_session(call: str, *, synchronous: bool) -> None:
+async def test_rule_20_clear_session_ends_the_session_and_set_session_replaces_its_values(
+    call: str, *, synchronous: bool
+) -> None:
     def handle(request: AnyRequest, session: Session) -> str:
         assert request.session is session
         if call == "set Empty":
@@ -739,7 +743,7 @@ async def test_rule_20_the_login_idiom_leaves_no_planted_token_alive() -> None:
 @pytest.mark.parametrize(
     "calls", ["clear", "set", "set clear", "clear set", "clear fail", "set fail", "clear set fail"]
 )
-async def test_rule_20_a_middleware_with_a_stock_connection(calls: str) -> None:
+async def test_rule_20_a_middleware_may_use_litestars_own_connection(calls: str) -> None:
     seen: list[Any] = []
 
     def log_in(app: ASGIApp) -> ASGIApp:
@@ -768,7 +772,7 @@ async def test_rule_20_a_middleware_with_a_stock_connection(calls: str) -> None:
         client = await app.visitor(kept=1)
         old = client.cookies["session"]
         response = await client.post("/")
-        assert await values_of(app.sessions, old) == {}, "it cannot know that the old one may live"
+        assert await values_of(app.sessions, old) == {}, "the layer cannot know whether the old session may live on"
         if calls.endswith("set"):
             assert response.json() == {"user": "ada"}
             assert names_session(response) not in ("", old)
@@ -779,7 +783,7 @@ async def test_rule_20_a_middleware_with_a_stock_connection(calls: str) -> None:
             assert response.status_code == 500 if "fail" in calls else response.json() == {}
 
 
-async def test_rule_20_a_middleware_that_clears_the_session_and_fails() -> None:
+async def test_rule_20_a_session_cleared_by_a_middleware_that_fails_has_ended() -> None:
     def log_out(app: ASGIApp) -> ASGIApp:  # noqa: ARG001
         async def call(scope: Scope, receive: Receive, send: Send) -> None:
             SessionRequest(scope, receive, send).clear_session()
@@ -798,7 +802,7 @@ async def test_rule_20_a_middleware_that_clears_the_session_and_fails() -> None:
         assert await app.sessions.store.count() == 0
 
 
-async def test_rule_20_set_session_takes_the_session_itself_and_refuses_what_is_no_dict() -> None:
+async def test_rule_20_set_session_accepts_the_session_itself_and_refuses_anything_but_a_dict() -> None:
     @post("/same", status_code=200)
     async def same(request: AnyRequest) -> str:
         request.set_session(request.session)
@@ -817,10 +821,10 @@ async def test_rule_20_set_session_takes_the_session_itself_and_refuses_what_is_
         assert await app.values(client) == {"kept": 1}
 
 
-# What people do who know other frameworks
+# What people who know other frameworks do
 
 
-async def test_people_a_handler_that_calls_another_route_of_the_app() -> None:
+async def test_a_handler_may_call_another_route_of_the_app() -> None:
     @post("/outer", status_code=200)
     async def outer(request: AnyRequest, session: NamedDependency[Session]) -> str:
         session[A] = 1
@@ -841,7 +845,7 @@ async def test_people_a_handler_that_calls_another_route_of_the_app() -> None:
         assert await app.values(client) == {"kept": 1, "a": 1, "b": 2}
 
 
-async def test_people_a_middleware_that_sends_a_request_to_another_route() -> None:
+async def test_a_middleware_may_send_a_request_to_another_route() -> None:
     def dispatch(app: ASGIApp) -> ASGIApp:
         async def call(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["path"] == "/old":
@@ -864,7 +868,7 @@ async def test_people_a_middleware_that_sends_a_request_to_another_route() -> No
         assert await app.values(client) == {"kept": 1, "a": 1, "b": 2}
 
 
-async def test_people_another_asgi_app_mounted_shares_the_session() -> None:
+async def test_a_mounted_asgi_app_shares_the_session() -> None:
     async def use(request: StarletteRequest) -> PlainTextResponse:
         request.session["user"] = "ada"
         request.session["cart"].append("b")
@@ -881,7 +885,7 @@ async def test_people_another_asgi_app_mounted_shares_the_session() -> None:
 
 
 @pytest.mark.parametrize("copy_scope", [True, False])
-async def test_people_another_asgi_app_mounted_that_has_sessions_of_its_own(*, copy_scope: bool) -> None:
+async def test_a_mounted_asgi_app_may_have_its_own_sessions(*, copy_scope: bool) -> None:
     async def use(request: StarletteRequest) -> PlainTextResponse:
         request.session["user"] = "ada"
         return PlainTextResponse("inside")
@@ -916,7 +920,7 @@ async def test_people_another_asgi_app_mounted_that_has_sessions_of_its_own(*, c
             assert await app.values(client) == {"kept": 1}
 
 
-async def test_people_a_mounted_app_that_sends_no_headers() -> None:
+async def test_a_mounted_app_may_send_no_headers() -> None:
     async def plain(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"plain"})
@@ -926,7 +930,7 @@ async def test_people_a_mounted_app_that_sends_no_headers() -> None:
         assert (response.text, response.headers["cache-control"]) == ("plain", "no-store")
 
 
-async def test_people_before_request_and_after_request() -> None:
+async def test_before_request_and_after_request_may_change_the_session() -> None:
     async def before(request: AnyRequest) -> Response[str] | None:
         request.session[A] = 1
         return Response("answered early") if "early" in request.query_params else None
@@ -961,7 +965,7 @@ async def test_people_before_request_and_after_request() -> None:
         assert await app.values(client) == {"kept": 2, "b": 2}
 
 
-async def test_people_a_response_with_its_own_cookie_cache_control_and_vary() -> None:
+async def test_a_response_keeps_its_own_cookie_and_vary() -> None:
     @post("/", status_code=200)
     async def handle(session: NamedDependency[Session]) -> Response[str]:
         session[NEW] = 1
@@ -979,7 +983,7 @@ async def test_people_a_response_with_its_own_cookie_cache_control_and_vary() ->
         assert response.headers["x-own"] == "1"
 
 
-async def test_people_a_response_cache_replays_no_cookie() -> None:
+async def test_a_response_cache_replays_no_cookie() -> None:
     @get("/", cache=60, cache_key_builder=lambda request: request.url.path)
     async def handle(session: NamedDependency[Session]) -> str:
         session[NEW] = 1
@@ -993,7 +997,7 @@ async def test_people_a_response_cache_replays_no_cookie() -> None:
         assert response.headers.get_list("cache-control") == ["no-store"]
 
 
-async def test_people_a_synchronous_handler_reads_and_assigns() -> None:
+async def test_a_synchronous_handler_may_read_and_assign() -> None:
     @post("/", status_code=200, sync_to_thread=True)
     def handle(session: NamedDependency[Session]) -> dict[str, Any]:
         session[USER] = "ada"
@@ -1009,7 +1013,7 @@ async def test_people_a_synchronous_handler_reads_and_assigns() -> None:
 
 @pytest.mark.parametrize("call", ["save", "rotate", "destroy"])
 @pytest.mark.parametrize("ends", ["returns", "raises"])
-async def test_people_a_call_that_was_never_awaited_is_reported(
+async def test_a_call_that_was_never_awaited_is_reported(
     call: str, ends: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     @post("/thread", status_code=200, sync_to_thread=True)
@@ -1036,7 +1040,7 @@ async def test_people_a_call_that_was_never_awaited_is_reported(
         assert await app.values(client) == {"kept": 1}
 
 
-async def test_people_awaited_calls_are_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+async def test_awaited_calls_are_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     @post("/", status_code=200)
     async def handle(session: NamedDependency[Session]) -> str:
         session[NEW] = 1
@@ -1051,7 +1055,7 @@ async def test_people_awaited_calls_are_not_reported(caplog: pytest.LogCaptureFi
     assert "not awaited" not in caplog.text
 
 
-async def test_people_a_generator_dependency_with_cleanup() -> None:
+async def test_a_generator_dependency_may_change_the_session_in_its_cleanup() -> None:
     async def provide_cart(session: NamedDependency[Session]) -> AsyncGenerator[list[str], None]:
         cart = list(session[CART])
         yield cart
@@ -1059,7 +1063,7 @@ async def test_people_a_generator_dependency_with_cleanup() -> None:
         session[CHANGED] = "in the cleanup"
 
     @post("/", dependencies={"cart": Provide(provide_cart)}, status_code=200)
-    async def handle(cart: NamedDependency[Any]) -> str:  # Litestar copies a list that it knows as such
+    async def handle(cart: NamedDependency[Any]) -> str:  # Litestar copies what it recognizes as a list
         cart.append("b")
         return "done"
 
@@ -1069,7 +1073,7 @@ async def test_people_a_generator_dependency_with_cleanup() -> None:
         assert await app.values(client) == {"cart": ["a", "b"], "changed": "in the cleanup"}
 
 
-async def test_people_a_handler_that_catches_session_ended() -> None:
+async def test_a_handler_that_catches_session_ended_begins_a_new_session() -> None:
     @post("/", status_code=200)
     async def handle(session: NamedDependency[Session], sessions: NamedDependency[SessionManager]) -> str:
         await sessions.destroy(session.id or "")
@@ -1087,7 +1091,7 @@ async def test_people_a_handler_that_catches_session_ended() -> None:
         assert await app.values(client) == {"new": 1}
 
 
-async def test_people_a_session_shared_by_gather_branches_in_a_handler() -> None:
+async def test_tasks_of_a_handler_may_share_its_session() -> None:
     @post("/", status_code=200)
     async def handle(session: NamedDependency[Session]) -> str:
         async def branch(key: Key[Any]) -> None:
@@ -1106,7 +1110,7 @@ async def test_people_a_session_shared_by_gather_branches_in_a_handler() -> None
         assert await app.sessions.store.count() == 1
 
 
-async def test_people_a_session_as_return_value_reveals_nothing() -> None:
+async def test_a_handler_that_returns_the_session_reveals_nothing() -> None:
     @post("/", status_code=200)
     async def handle(session: NamedDependency[Session]) -> Any:
         session[NEW] = "secret"
@@ -1121,7 +1125,7 @@ async def test_people_a_session_as_return_value_reveals_nothing() -> None:
         assert "secret" not in response.text
 
 
-async def test_people_head_requests_and_streams_that_the_visitor_leaves() -> None:
+async def test_a_head_request_saves_the_session() -> None:
     @route("/", http_method=["GET", "HEAD"])
     async def handle(session: NamedDependency[Session]) -> str:
         session[NEW] = 1
@@ -1133,7 +1137,7 @@ async def test_people_head_requests_and_streams_that_the_visitor_leaves() -> Non
         assert await app.values(client) == {"kept": 1, "new": 1}
 
 
-async def test_name_two_apps_with_different_names_on_one_host_do_not_see_each_other() -> None:
+async def test_two_apps_with_different_names_on_one_host_do_not_see_each_other() -> None:
     @post("/", status_code=200)
     async def log_in(session: NamedDependency[Session]) -> dict[str, Any]:
         before = dict(session.items())
@@ -1153,7 +1157,7 @@ async def test_name_two_apps_with_different_names_on_one_host_do_not_see_each_ot
 
 
 @pytest.mark.parametrize("path", ["/a", "/b"])
-async def test_session_parameter_is_request_session_with_path_parameters(path: str) -> None:
+async def test_the_session_parameter_works_beside_path_parameters(path: str) -> None:
     @get("/{name:str}")
     async def show(request: AnyRequest, session: NamedDependency[Session], name: FromPath[str]) -> str:
         assert request.session is session
@@ -1163,7 +1167,7 @@ async def test_session_parameter_is_request_session_with_path_parameters(path: s
         assert (await (await app.visitor()).get(path)).text == path[1:]
 
 
-async def test_cases_an_unknown_cookie_before_the_valid_one() -> None:
+async def test_an_unknown_cookie_before_the_valid_one_does_no_harm() -> None:
     @get("/")
     async def show(session: NamedDependency[Session]) -> dict[str, Any]:
         return dict(session.items())
@@ -1182,7 +1186,7 @@ async def test_cases_an_unknown_cookie_before_the_valid_one() -> None:
         assert await shown("; ".join([unknown[0]] * 9 + ["session=x"] * 9 + [f"session={valid}"])) == {"kept": 1}
 
 
-async def test_people_update_operator_on_request_session() -> None:
+async def test_request_session_supports_the_update_operator() -> None:
     @post("/", status_code=200)
     async def update(request: SessionRequest) -> str:
         request.session |= {A: 1}
@@ -1197,7 +1201,7 @@ async def test_people_update_operator_on_request_session() -> None:
 
 
 @pytest.mark.parametrize("step", ["end", "destroy", "rotate", "save"])
-async def test_rule_7_in_another_host_a_crash_that_nobody_handles(step: str) -> None:
+async def test_rule_7_outside_litestar_a_crash_keeps_only_explicit_steps(step: str) -> None:
     """The framework answers outside of the middleware, where no cookie could be sent."""
 
     async def crash(scope: Any, _: Any, __: Any) -> None:

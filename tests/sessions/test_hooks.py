@@ -1,4 +1,4 @@
-"""The session hook around handlers that the demo does not have: ones that fail, refuse, rotate, stream."""
+"""The session layer around handlers that the demo does not have: they fail, refuse, rotate or stream."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -21,7 +21,7 @@ BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
 class Strange:
-    """JSON knows nothing of it."""
+    """JSON cannot represent it."""
 
 
 @post("/returned/{status:int}", status_code=200)
@@ -158,7 +158,7 @@ async def test_rule_7_a_returned_response_below_500_keeps_changes_and_a_raised_o
     assert await values(sessions, client) == ({"kept": 1, "changed": True} if saved else {"kept": 1})
 
 
-async def test_rule_7_a_handler_that_crashes_saves_nothing_and_tells_nothing(
+async def test_rule_7_a_handler_that_crashes_saves_nothing_and_reveals_nothing(
     client: httpx.AsyncClient, sessions: SessionManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     for headers in ({}, BROWSER):
@@ -171,7 +171,7 @@ async def test_rule_7_a_handler_that_crashes_saves_nothing_and_tells_nothing(
     assert await values(sessions, client) == {"kept": 1}
 
 
-async def test_rule_18_a_nested_value_that_is_not_json_is_a_500_that_names_the_key_in_the_log(
+async def test_rule_18_a_nested_value_that_is_not_json_gets_500_and_the_log_names_the_key(
     client: httpx.AsyncClient, sessions: SessionManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = await client.post("/nested", headers=BROWSER)
@@ -181,7 +181,7 @@ async def test_rule_18_a_nested_value_that_is_not_json_is_a_500_that_names_the_k
     assert await values(sessions, client) == {"kept": 1}
 
 
-async def test_rule_18_a_session_that_grows_too_large_is_a_413(
+async def test_rule_18_a_session_that_grows_too_large_gets_413(
     client: httpx.AsyncClient, sessions: SessionManager
 ) -> None:
     response = await client.post("/huge")
@@ -198,7 +198,7 @@ async def test_rule_7_a_stream_whose_save_fails_is_stopped_and_replaced(
     assert await values(sessions, client) == {"kept": 1}
 
 
-async def test_rule_9_a_login_rotates(client: httpx.AsyncClient, sessions: SessionManager) -> None:
+async def test_rule_9_a_login_rotates_the_session(client: httpx.AsyncClient, sessions: SessionManager) -> None:
     before = client.cookies["session"]
     response = await client.post("/login")
     assert response.status_code == 200
@@ -236,7 +236,7 @@ async def test_rule_8_a_write_after_destroy_sets_one_cookie(
 
 
 @pytest.mark.parametrize("what", ["write", "delete", "rotate", "destroy"])
-async def test_a_change_after_the_response_has_begun_fails_loudly_and_harms_nothing(
+async def test_a_change_after_the_response_has_begun_raises_an_error_and_changes_nothing(
     client: httpx.AsyncClient, sessions: SessionManager, what: str
 ) -> None:
     CHANGED_LATER.clear()
@@ -245,17 +245,17 @@ async def test_a_change_after_the_response_has_begun_fails_loudly_and_harms_noth
     assert await values(sessions, client) == {"kept": 1}
 
 
-async def test_an_error_status_that_nobody_knows_is_kept(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_error_status_is_kept(client: httpx.AsyncClient) -> None:
     response = await client.post("/raised/499", headers=BROWSER)
     assert response.status_code == 499
 
 
-async def test_errors_that_have_no_text_of_ours_are_still_pages(client: httpx.AsyncClient) -> None:
+async def test_statuses_without_our_own_text_still_get_a_page(client: httpx.AsyncClient) -> None:
     response = await client.get("/denied", headers=BROWSER)
     assert (response.status_code, "Unauthorized" in response.text) == (401, True)
 
 
-async def test_a_visitor_without_a_session_gets_one_from_a_handler_that_writes(
+async def test_a_handler_that_writes_gives_the_visitor_a_session(
     app_with_routes: Litestar, client_with: Clients, sessions: SessionManager
 ) -> None:
     assert app_with_routes

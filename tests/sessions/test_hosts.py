@@ -1,4 +1,4 @@
-"""The HTTP rules, on three hosts of the session layer: see `hosts/`. `docs/hosts.md` has the same as a table."""
+"""The HTTP rules, on three hosts of the session layer: see `hosts/`. `docs/hosts.md` has the table of the results."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ CANNOT: dict[str, dict[str, int]] = {}  # for a test and a host: the note in doc
 
 
 def cannot(host: str, note: int) -> Callable[[Test], Test]:
-    """Mark a test that has to fail on a host, because of what this note in docs/hosts.md says."""
+    """Mark a test that must fail on a host. The note in docs/hosts.md with this number says why."""
 
     def mark(test: Test) -> Test:
         CANNOT[test.__name__] = {host: note}
@@ -88,7 +88,7 @@ def test_rule_1_only_the_response_that_creates_a_session_sets_a_cookie(client: h
     assert "set-cookie" not in client.get("/values").headers
 
 
-def test_rule_2_the_id_is_the_hash_of_the_token_and_the_log_has_neither_token(host: Host) -> None:
+def test_rule_2_the_id_is_the_hash_of_the_token_and_the_log_has_no_token(host: Host) -> None:
     client = host.visitor_with(a=1)
     assert client.get("/id").text == session_id(client)
     assert token_of(client) not in host.log
@@ -120,7 +120,7 @@ def test_rule_4_a_nested_change_is_saved_without_a_flag(host: Host) -> None:
     assert host.values(client) == {"list": ["a", "b"]}
 
 
-def test_rule_4_an_equal_value_is_not_written_and_another_json_text_is(host: Host) -> None:
+def test_rule_4_only_a_value_with_another_json_text_is_written(host: Host) -> None:
     client = host.visitor_with(a=1)
     writes = host.lines("calls").count("replace")
     client.put("/values/a", json=1)
@@ -131,7 +131,7 @@ def test_rule_4_an_equal_value_is_not_written_and_another_json_text_is(host: Hos
         assert host.lines("calls").count("replace") == writes
 
 
-def test_rule_4_what_was_read_stays_connected_across_a_rotation(host: Host) -> None:
+def test_rule_4_objects_that_were_read_stay_connected_across_a_rotation(host: Host) -> None:
     client = host.visitor_with(cart=["a"])
     client.post("/do/cart-rotate-append")
     assert host.values(client) == {"cart": ["a", "b"]}
@@ -155,7 +155,7 @@ def test_rule_5_of_two_changes_to_a_key_the_later_save_wins(host: Host) -> None:
 
 
 @pytest.mark.parametrize("end", ["destroy", "rotate"])
-def test_rule_6_a_save_to_a_session_that_has_ended_is_a_409_without_a_cookie(host: Host, end: str) -> None:
+def test_rule_6_a_save_to_an_ended_session_gets_a_409_without_a_cookie(host: Host, end: str) -> None:
     client = host.visitor_with(a=1)
     held = hold(host, client, "a", "late")
     client.post(f"/do/{end}")
@@ -164,7 +164,7 @@ def test_rule_6_a_save_to_a_session_that_has_ended_is_a_409_without_a_cookie(hos
     assert host.values(client) == ({} if end == "destroy" else {"a": 1})
 
 
-def test_rule_6_a_handler_that_saves_too_late_itself_is_a_409_too(host: Host) -> None:
+def test_rule_6_a_late_explicit_save_gets_a_409_too(host: Host) -> None:
     client = host.visitor_with(a=1)
     response = client.post("/do/save-too-late")
     assert response.status_code == 409
@@ -190,13 +190,13 @@ def test_rule_7_an_exception_drops_what_was_changed_before_it(host: Host, status
 
 
 @cannot("FastAPI", 2)
-def test_rule_7_an_exception_drops_changes_also_if_other_middleware_stands_between(host: Host) -> None:
+def test_rule_7_an_exception_drops_changes_even_through_other_middleware(host: Host) -> None:
     client = host.visitor_with(a=1)
     assert client.post("/wrapped/raised/403").status_code == 403
     assert host.values(client) == {"a": 1}
 
 
-def test_rule_7_a_crash_drops_what_was_changed_and_shows_nothing(host: Host) -> None:
+def test_rule_7_a_crash_drops_the_changes_and_reveals_nothing(host: Host) -> None:
     client = host.visitor_with(a=1)
     response = client.post("/do/crash")
     assert response.status_code == 500
@@ -271,7 +271,7 @@ def test_clear_keeps_the_session(host: Host) -> None:
 
 
 @pytest.mark.parametrize("name", ["rotate", "rotate-and-crash"])
-def test_rule_9_rotate_moves_the_data_to_a_new_token_also_if_the_handler_crashes(host: Host, name: str) -> None:
+def test_rule_9_rotate_moves_the_data_to_a_new_token_even_if_the_handler_crashes(host: Host, name: str) -> None:
     client = host.visitor_with(a=1)
     before = token_of(client)
     response = client.post(f"/do/{name}")
@@ -288,7 +288,7 @@ def test_rule_9_without_a_session_there_is_nothing_to_rotate(client: httpx.Clien
 # What the store and the network do
 
 
-def test_rule_12_a_store_that_is_down_is_a_503_for_a_visitor_with_a_cookie(host: Host) -> None:
+def test_rule_12_while_the_store_is_down_a_visitor_with_a_cookie_gets_503(host: Host) -> None:
     client = host.visitor_with(a=1)
     (host.folder / "store-is-down").touch()
     for response in (client.get("/values"), client.put("/values/a", json=2), client.post("/do/destroy")):
@@ -300,7 +300,7 @@ def test_rule_12_a_store_that_is_down_is_a_503_for_a_visitor_with_a_cookie(host:
     assert client.get("/values").json() == {"a": 1}
 
 
-def test_rule_12_a_store_that_is_down_is_no_matter_without_a_cookie_or_a_session(
+def test_rule_12_while_the_store_is_down_requests_that_do_not_need_it_are_served(
     host: Host, client: httpx.Client
 ) -> None:
     visitor = host.visitor_with(a=1)
@@ -320,7 +320,7 @@ def test_rule_12_a_save_that_fails_replaces_the_response(host: Host) -> None:
     assert client.get("/values").json() == {"a": 1}
 
 
-def test_rule_13_the_cookie_on_http_and_https(client: httpx.Client) -> None:
+def test_rule_13_the_cookie_has_the_right_name_and_flags_on_http_and_https(client: httpx.Client) -> None:
     attributes = r"HttpOnly; Max-Age=604800; Path=/; SameSite=lax"
     header = client.put("/values/a", json=1).headers["set-cookie"]
     assert re.fullmatch(rf"session=[\w-]{{43}}; {attributes}", header)
@@ -328,14 +328,14 @@ def test_rule_13_the_cookie_on_http_and_https(client: httpx.Client) -> None:
     assert re.fullmatch(rf"__Host-session=[\w-]{{43}}; {attributes}; Secure", header)
 
 
-def test_rule_13_a_claim_of_https_that_is_not_accepted_is_logged_once(host: Host, client: httpx.Client) -> None:
+def test_rule_13_a_rejected_claim_of_https_is_logged_once(host: Host, client: httpx.Client) -> None:
     for _ in range(3):
         client.get("/values", headers={"X-Forwarded-Proto": "https, http"})
     host.wait_for_log("cookies are sent without Secure")
     assert host.log.count("cookies are sent without Secure") == 1
 
 
-def test_rule_14_what_depends_on_the_session_is_kept_out_of_caches(host: Host) -> None:
+def test_rule_14_responses_that_depend_on_the_session_are_not_cached(host: Host) -> None:
     for client in (host.client(), host.visitor_with(a=1)):
         for response in (client.get("/values"), client.put("/values/a", json=3), client.post("/raised/403")):
             assert response.headers.get_list("cache-control") == ["no-store"]
@@ -345,11 +345,11 @@ def test_rule_14_what_depends_on_the_session_is_kept_out_of_caches(host: Host) -
 
 
 @cannot("FastAPI", 3)
-def test_rule_14_the_answer_to_a_crash_is_kept_out_of_caches_too(host: Host) -> None:
+def test_rule_14_the_response_to_a_crash_is_not_cached(host: Host) -> None:
     assert host.visitor_with(a=1).post("/do/crash").headers["cache-control"] == "no-store"
 
 
-def test_rule_15_the_cost_in_calls_of_the_store(host: Host) -> None:
+def test_rule_15_each_request_makes_the_expected_calls_to_the_store(host: Host) -> None:
     client = host.visitor_with(a=1)
 
     def calls_of(method: str, path: str, client: httpx.Client = client, **options: Any) -> list[str]:
@@ -365,7 +365,7 @@ def test_rule_15_the_cost_in_calls_of_the_store(host: Host) -> None:
     assert calls_of("POST", "/do/destroy") == ["load", "delete"]
 
 
-def test_rule_16_listeners_hear_of_each_session_that_ends_once(host: Host) -> None:
+def test_rule_16_listeners_hear_once_of_each_session_that_ends(host: Host) -> None:
     client = host.visitor_with(a=1)
     first = session_id(client)
     client.post("/do/rotate")
@@ -380,14 +380,14 @@ def test_rule_16_listeners_hear_of_each_session_that_ends_once(host: Host) -> No
 
 
 @cannot("FastAPI", 4)
-def test_rule_17_the_commands_are_there(host: Host) -> None:
+def test_rule_17_the_commands_exist(host: Host) -> None:
     assert host.run_command("sessions", "count").strip() == "0"
 
 
 # What goes into a session
 
 
-def test_rule_18_a_value_that_is_not_json_fails_where_it_is_assigned(host: Host) -> None:
+def test_rule_18_assigning_a_value_that_is_not_json_raises_an_error(host: Host) -> None:
     client = host.visitor_with(a=1)
     assert client.post("/do/assign-a-set").status_code == 500
     assert host.values(client) == {"a": 1}
@@ -407,14 +407,16 @@ def test_rule_18_a_nested_value_that_is_not_json_fails_at_the_save_and_the_log_s
     assert host.values(client) == {"a": 1}
 
 
-def test_rule_18_a_session_of_more_than_1_mib_is_a_413(host: Host) -> None:
+def test_rule_18_a_session_of_more_than_1_mib_gets_413(host: Host) -> None:
     client = host.visitor_with(a=1)
     assert client.post("/do/grow").status_code == 413
     assert host.values(client) == {"a": 1}
 
 
 @pytest.mark.parametrize("place", ["stream", "background"])
-def test_rule_19_an_assignment_after_the_response_has_begun_fails_and_names_the_remedy(host: Host, place: str) -> None:
+def test_rule_19_an_assignment_after_the_response_has_begun_raises_an_error_with_the_remedy(
+    host: Host, place: str
+) -> None:
     client = host.visitor_with(a=1)
     client.request("GET" if place == "stream" else "POST", f"/{place}/assign")
     wait_until(lambda: host.lines("late") != [])
@@ -440,7 +442,7 @@ def test_rule_19_a_background_task_changes_the_session_with_edit(host: Host) -> 
     wait_until(lambda: host.values(client) == {"a": 1, "edited": True})
 
 
-def test_rule_19_what_a_handler_of_all_exceptions_changes_is_not_lost_silently(host: Host) -> None:
+def test_rule_19_no_change_by_a_handler_of_all_exceptions_is_lost_silently(host: Host) -> None:
     client = host.visitor_with(a=1)
     client.post("/crash-and-flash")
     if host.values(client) == {"a": 1}:
@@ -489,7 +491,7 @@ def test_rule_24_a_changed_default_of_a_key_is_stored(host: Host, client: httpx.
 
 
 @pytest.mark.parametrize("path", ["/values/a", "/public", "/nope"])
-def test_safety_a_cross_origin_request_is_refused(host: Host, path: str) -> None:
+def test_a_cross_origin_request_is_refused(host: Host, path: str) -> None:
     client = host.visitor_with(a=1)
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}):
         response = client.put(path, json=2, headers=headers)
@@ -502,7 +504,7 @@ def test_safety_a_cross_origin_request_is_refused(host: Host, path: str) -> None
     assert client.put("/values/a", json=2, headers=same).status_code == 200
 
 
-def test_safety_a_prefetch_of_a_sessions_page_is_refused(client: httpx.Client) -> None:
+def test_a_prefetch_of_a_page_with_a_session_is_refused(client: httpx.Client) -> None:
     assert client.get("/values", headers={"Sec-Purpose": "prefetch"}).status_code == 503
     assert client.get("/public", headers={"Sec-Purpose": "prefetch"}).status_code == 200
 
@@ -523,7 +525,7 @@ def rules_of(module: ModuleType) -> set[int]:
     return {int(number) for number in re.findall(r"\btest_rule_(\d+)_", " ".join(vars(module)))}
 
 
-def test_the_table_says_what_the_tests_say() -> None:
+def test_the_table_agrees_with_the_tests() -> None:
     rows = re.findall(r"^\| (\d+)\. [^|]* \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", HOSTS_PAGE, re.MULTILINE)
     shown = {
         (int(rule), host): set()
@@ -564,8 +566,8 @@ async def test_the_example_of_the_page_counts_visits(section: str, monkeypatch: 
         assert (await client.post("/visits")).json() == {"visits": 2}
 
 
-async def test_rule_7_middleware_outside_of_the_layer_hides_no_exception_from_it() -> None:
-    """What note 2 advises."""
+async def test_rule_7_middleware_outside_the_layer_hides_no_exception_from_it() -> None:
+    """This is what note 2 advises."""
     app = FastAPI()
     app.add_middleware(SessionMiddleware, sessions=SessionManager(MemoryStore()))
 
@@ -585,7 +587,7 @@ async def test_rule_7_middleware_outside_of_the_layer_hides_no_exception_from_it
 
 
 @pytest.mark.parametrize("name", ["Litestar", "FastAPI"])
-def test_the_fresh_hosts_see_nothing_of_this_project_or_of_unneeded_packages(
+def test_the_fresh_hosts_cannot_import_this_project_or_unneeded_packages(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     host = Host(tmp_path_factory.mktemp("host"), name=name)

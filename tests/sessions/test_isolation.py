@@ -28,7 +28,7 @@ MODULES = {module_name(path): path for path in APP.rglob("*.py")}
 
 
 def imports_of(path: Path) -> list[str]:
-    """Return what a file imports, with the full name, also inside of functions and under `TYPE_CHECKING`."""
+    """Return the full names of what a file imports, also inside functions and under `TYPE_CHECKING`."""
     package = module_name(path.parent / "__init__.py").split(".")
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
@@ -57,7 +57,7 @@ def rank(module: str) -> int:
     return 0 if module.split(".")[1] == "sessions" else 2  # a package with pages, such as the demo
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     assert tuple(TopologicalSorter(graph()).static_order())  # raises CycleError, which names the circle
 
 
@@ -82,7 +82,7 @@ def test_the_layer_imports_nothing_around_it_and_never_its_own_package_by_name()
                 assert "app" not in [alias.name.partition(".")[0] for alias in node.names], path.name
 
 
-def test_one_part_of_the_layer_imports_each_third_party_package() -> None:
+def test_each_third_party_package_is_imported_by_one_part_of_the_layer() -> None:
     """The part is a module, or one with helpers that only it imports: `redis.py` and `redis_connection.py`."""
     importers: dict[str, set[str]] = {}
     for path in LAYER.glob("*.py"):
@@ -96,7 +96,7 @@ def test_one_part_of_the_layer_imports_each_third_party_package() -> None:
         assert len(modules) == 1, f"{package} is imported by {modules}"
 
 
-def test_only_its_own_part_imports_a_helper_of_a_store() -> None:
+def test_only_a_store_imports_its_helper_modules() -> None:
     for module, others in graph().items():
         for other in others:
             owner, _, helper = other.removeprefix("app.sessions.").partition("_")
@@ -104,7 +104,7 @@ def test_only_its_own_part_imports_a_helper_of_a_store() -> None:
                 assert module.startswith(f"app.sessions.{owner}"), f"{module} imports {other}"
 
 
-def test_only_the_opening_of_a_url_imports_a_store() -> None:
+def test_only_urls_py_imports_a_store() -> None:
     stores = {f"app.sessions.{name}" for name in ("memory", "sqlite", "redis", "postgres")}
     assert {module for module, others in graph().items() if others & stores} == {"app.sessions.urls"}
 

@@ -46,7 +46,7 @@ async def test_rule_10_a_session_that_nobody_uses_ends(idle_sessions: SessionMan
     clock.offset = IDLE - 5
     assert await values_of(idle_sessions, token) == {"quote": "x"}
     clock.offset = 2 * IDLE - 10
-    assert await values_of(idle_sessions, token) == {"quote": "x"}, "the request before prolonged it"
+    assert await values_of(idle_sessions, token) == {"quote": "x"}, "the previous request moved the deadline"
     clock.offset = 3 * IDLE
     assert await values_of(idle_sessions, token) == {}
 
@@ -63,7 +63,7 @@ async def test_rule_10_a_renewal_happens_once_per_tenth_of_the_idle_time(
         counting.calls.clear()
         session = await idle_sessions.start(token)
         await session.save()
-        assert session.cookie is None, "a renewal is the server's alone"
+        assert session.cookie is None, "a renewal sets no cookie"
         trips.append(counting.calls.copy())
     read, renewal = ["load"], ["load", "replace"]
     assert trips == [read, read, renewal, read, read, renewal]
@@ -84,7 +84,7 @@ async def test_rule_10_a_renewal_does_not_extend_the_absolute_lifetime(
     assert await values_of(idle_sessions, token) == {}
 
 
-async def test_rule_10_a_renewal_revives_nothing(idle_sessions: SessionManager, clock: Clock) -> None:
+async def test_rule_10_a_renewal_does_not_revive_an_ended_session(idle_sessions: SessionManager, clock: Clock) -> None:
     token = await stored(idle_sessions, quote="x")
     clock.offset = 500
     real_replace = idle_sessions.store.replace
@@ -127,7 +127,7 @@ async def test_rule_10_a_renewal_that_hangs_delays_the_request_by_a_second_at_mo
     assert time.monotonic() - started < 1.5
 
 
-async def test_rule_10_a_save_that_meets_a_renewal_is_not_lost(idle_sessions: SessionManager, clock: Clock) -> None:
+async def test_rule_10_a_save_that_races_a_renewal_is_not_lost(idle_sessions: SessionManager, clock: Clock) -> None:
     token = await stored(idle_sessions, quote="x")
     slow = await idle_sessions.start(token)
     clock.offset = 500
@@ -150,7 +150,7 @@ async def test_rule_10_a_slow_request_does_not_end_a_session_that_others_kept_al
     assert await values_of(idle_sessions, token) == {"quote": "x", "other": 1}
 
 
-async def test_rule_10_an_idle_timeout_that_the_operator_changes_holds_from_the_next_request(
+async def test_rule_10_a_changed_idle_timeout_applies_from_the_next_request(
     sessions: SessionManager, clock: Clock
 ) -> None:
     token = await stored(sessions, quote="x")
@@ -163,7 +163,7 @@ async def test_rule_10_an_idle_timeout_that_the_operator_changes_holds_from_the_
     assert await values_of(sessions, token) == {"quote": "x"}
 
 
-async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once(
+async def test_rule_10_the_sweep_removes_expired_sessions_and_announces_each_once(
     sessions: SessionManager, store_url: str
 ) -> None:
     heard: list[tuple[str, str]] = []
@@ -184,7 +184,7 @@ async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once
     assert await sessions.store.count() == 1
     assert await values_of(sessions, living) == {"quote": "x"}
     if "redis" in store_url:
-        assert (removed, heard) == ([0, 0, 0, 0], []), "Redis does it by itself"
+        assert (removed, heard) == ([0, 0, 0, 0], []), "Redis expires keys by itself"
     else:
         assert sum(removed) == 250
         assert sorted(heard) == sorted((session_id, "expired") for session_id in short)
@@ -193,7 +193,7 @@ async def test_rule_10_the_sweep_removes_expired_sessions_and_each_is_heard_once
 
 
 def test_rule_10_processes_that_sweep_at_once_report_each_session_once(tmp_path: Path) -> None:
-    """They start together, when a file appears, on hundreds of expired sessions."""
+    """They start at the same time, when a file appears, with hundreds of expired sessions."""
     program = """
 import asyncio, sys, time
 from pathlib import Path
@@ -239,7 +239,7 @@ asyncio.run(main())
     assert [sweeper.returncode for sweeper in sweepers] == [0, 0, 0]
     assert sum(map(len, heard)) == len(ids)
     assert set().union(*heard) == ids
-    assert sum(bool(one) for one in heard) > 1, "they took turns, or this shows nothing"
+    assert sum(bool(one) for one in heard) > 1, "if only one process swept, this shows nothing"
 
 
 async def test_rule_17_a_second_flush_while_one_runs_is_ignored(sessions: SessionManager) -> None:

@@ -1,4 +1,4 @@
-"""Rule 16: what listeners hear, and that those which hang, fail or are cancelled harm neither requests nor the stop."""
+"""Rule 16: what listeners hear. Those that hang, fail or are cancelled harm neither requests nor the stop."""
 
 import asyncio
 import logging
@@ -72,17 +72,17 @@ async def cancel_itself(*_: object) -> None:
 
 
 def no_coroutine(*_: object) -> None:
-    """Not async, which type checkers would report."""
+    """A listener that is not async. Type checkers would report it."""
 
 
 def wrong_parameters() -> None:
-    """As no listener has."""
+    """A listener with the wrong parameters."""
 
 
 BAD: list[Any] = [hang, resist, fail, fail_in_time, raise_cancelled, cancel_itself, no_coroutine, wrong_parameters]
 
 
-async def test_rule_16_what_listeners_hear(sessions: SessionManager, heard: Heard) -> None:
+async def test_rule_16_listeners_hear_the_id_the_reason_and_the_new_id(sessions: SessionManager, heard: Heard) -> None:
     one, two, three = [await sessions.start(await stored(sessions, n=n)) for n in range(3)]
     first, second, third = one.id, two.id, three.id
     await one.destroy()
@@ -106,7 +106,7 @@ async def test_rule_16_what_listeners_hear(sessions: SessionManager, heard: Hear
     ]
 
 
-async def test_rule_16_ends_by_clear_session_and_edit_are_heard_once() -> None:
+async def test_rule_16_ends_by_clear_session_and_edit_are_announced_once() -> None:
     @post("/", status_code=200)
     async def log_in(request: SessionRequest) -> str:
         request.clear_session()
@@ -131,7 +131,7 @@ async def test_rule_16_ends_by_clear_session_and_edit_are_heard_once() -> None:
         assert events == [(session_id, "destroyed", None), (other, "destroyed", None)]
 
 
-async def test_rule_16_an_end_that_failed_is_not_heard() -> None:
+async def test_rule_16_a_failed_end_is_not_announced() -> None:
     store = BrokenStore()
     sessions = SessionManager(store)
     events: Heard = []
@@ -223,7 +223,7 @@ async def test_rule_16_a_listener_that_hangs_delays_a_sweep_but_does_not_stop_it
 
 
 async def test_rule_16_a_listener_may_use_the_sessions(sessions: SessionManager) -> None:
-    """A rotation tells the new id: for whoever keeps ids elsewhere, and for changes to the session itself."""
+    """Listeners get the new id of a rotation, so they can update ids kept elsewhere, or change the session."""
 
     async def note(session_id: str, reason: str, new_id: str | None) -> None:
         if new_id:
@@ -254,7 +254,7 @@ async def log_out(session: NamedDependency[Session]) -> str:
 
 
 @pytest.mark.parametrize("bad", [hang, resist, fail, fail_in_time, raise_cancelled, cancel_itself])
-async def test_cases_a_litestar_listener_that_hangs_fails_or_raises_cancelled_error(
+async def test_rule_16_a_bad_litestar_listener_harms_no_other_listener(
     bad: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.sessions.events.STOP_TIMEOUT", 0.1)
@@ -291,7 +291,7 @@ async def test_rule_16_a_litestar_listener_that_hangs_is_reported(
     assert "took longer than 0.05 s and was cancelled" in caplog.text
 
 
-async def test_rule_16_an_app_that_starts_again_is_heard_once() -> None:
+async def test_rule_16_an_app_that_starts_again_announces_each_end_once() -> None:
     events: list[str] = []
 
     @listener("session_destroyed")
@@ -324,7 +324,7 @@ def test_rule_16_on_a_real_server_bad_listeners_harm_neither_requests_nor_the_st
         time.sleep(0.5)
     started = time.monotonic()
     server.stop(signal.SIGTERM)
-    assert time.monotonic() - started < 12, "5 s would do"
+    assert time.monotonic() - started < 12, "the stop takes about 5 s"
     assert server.process
     assert server.process.returncode in (0, -signal.SIGTERM)
     server.wait_for_log("the listener's own")

@@ -21,7 +21,7 @@ from tests.sessions.helpers import stored, values_of
 
 @pytest.fixture
 def heard(app: Litestar) -> list[tuple[str, str]]:
-    """What a listener hears that is added while the app runs."""
+    """A listener added while the app runs hears later events."""
     events: list[tuple[str, str]] = []
 
     @listener("session_destroyed")
@@ -58,7 +58,7 @@ async def test_rule_16_a_listener_can_be_removed(
     assert heard == []
 
 
-async def test_rule_16_a_listener_that_fails_harms_nobody(
+async def test_rule_16_a_listener_that_fails_affects_nothing_else(
     app: Litestar, sessions: SessionManager, heard: list[tuple[str, str]]
 ) -> None:
     @listener("session_destroyed")
@@ -72,9 +72,11 @@ async def test_rule_16_a_listener_that_fails_harms_nobody(
     assert len(heard) == 3
 
 
-@pytest.mark.parametrize("store_url", ["memory", "sqlite"], indirect=True)  # Redis ends them by itself, unheard
+@pytest.mark.parametrize(
+    "store_url", ["memory", "sqlite"], indirect=True
+)  # Redis expires them by itself and tells nobody
 async def test_rule_16_a_sweep_waits_for_the_listeners(sessions: SessionManager, heard: list[tuple[str, str]]) -> None:
-    """Else the events of a large one would pile up, and the app could not stop in time."""
+    """Otherwise the events of a large sweep would pile up, and the app could not stop in time."""
     for number in range(300):
         await sessions.store.create(digest(str(number)), b"x", time.time() - 1)
 
@@ -90,7 +92,7 @@ async def test_rule_16_a_sweep_waits_for_the_listeners(sessions: SessionManager,
 
 
 @pytest.mark.parametrize("store_url", ["memory", "sqlite"], indirect=True)
-async def test_rule_16_a_sweep_that_is_stopped_has_told_what_it_removed(
+async def test_rule_16_a_cancelled_sweep_has_announced_what_it_removed(
     sessions: SessionManager, heard: list[tuple[str, str]]
 ) -> None:
     for number in range(300):
@@ -107,7 +109,7 @@ async def test_rule_16_a_sweep_that_is_stopped_has_told_what_it_removed(
     assert len(heard) == removed
 
 
-async def test_rule_16_unknown_and_malformed_tokens_are_reported_hashed_and_not_often(
+async def test_rule_16_unknown_and_malformed_tokens_are_logged_as_hashes_and_rarely(
     sessions: SessionManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     for n in range(50):
@@ -119,7 +121,7 @@ async def test_rule_16_unknown_and_malformed_tokens_are_reported_hashed_and_not_
     assert "0" * 43 not in caplog.text
 
 
-async def test_rule_17_find(sessions: SessionManager) -> None:
+async def test_rule_17_find_returns_a_session_by_its_id(sessions: SessionManager) -> None:
     token = await stored(sessions, text="x")
     found = await sessions.find(digest(token))
     assert found.id == digest(token)
@@ -131,7 +133,7 @@ async def test_rule_17_find(sessions: SessionManager) -> None:
         await sessions.find(digest("nobody"))
 
 
-async def test_rule_17_destroy_by_id(sessions: SessionManager) -> None:
+async def test_rule_17_destroy_ends_a_session_by_its_id(sessions: SessionManager) -> None:
     token = await stored(sessions, n=1)
     await sessions.destroy(digest(token))
     assert await values_of(sessions, token) == {}
@@ -139,7 +141,7 @@ async def test_rule_17_destroy_by_id(sessions: SessionManager) -> None:
         await sessions.destroy(digest(token))
 
 
-async def test_rule_17_destroying_what_has_expired_is_an_error(
+async def test_rule_17_destroying_an_expired_session_is_an_error(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = await stored(sessions, n=1)
@@ -149,7 +151,7 @@ async def test_rule_17_destroying_what_has_expired_is_an_error(
         await sessions.destroy(digest(token))
 
 
-async def test_rule_12_an_outage_that_flickers_is_one_line_in_the_log(
+async def test_rule_12_an_intermittent_outage_is_logged_once(
     sessions: SessionManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await stored(sessions, n=1)
@@ -169,7 +171,7 @@ async def test_rule_12_an_outage_that_flickers_is_one_line_in_the_log(
     assert "half of it is gone" in caplog.text
 
 
-async def test_rule_17_operations_say_so_when_the_store_fails(sessions: SessionManager) -> None:
+async def test_rule_17_operations_raise_an_error_when_the_store_fails(sessions: SessionManager) -> None:
     async def fail(*_: object) -> bool:
         raise StoreUnavailable("gone")
 
@@ -193,11 +195,11 @@ def shell(store_url: str, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_rule_17_from_the_shell(sessions: SessionManager, store_url: str) -> None:
+async def test_rule_17_the_commands_work_from_the_shell(sessions: SessionManager, store_url: str) -> None:
     if store_url == "memory://":
         counted = shell(store_url, "count")
-        assert counted.stdout == "0\n"  # a process of its own, so a store of its own
-        assert "Those of the app cannot be seen" in counted.stderr
+        assert counted.stdout == "0\n"  # another process, so another store
+        assert "this command sees none of the app's" in counted.stderr
         return
     token = await stored(sessions, text="secret")
     session_id = digest(token)

@@ -77,7 +77,7 @@ async def test_rule_22_an_owner_is_saved_like_a_value(sessions: SessionManager) 
     assert [each.id for each in await sessions.list("ada")] == [session.id]
 
 
-async def test_rule_22_a_list_has_id_created_last_seen_and_values(sessions: SessionManager) -> None:
+async def test_rule_22_a_listed_session_has_its_id_times_and_values(sessions: SessionManager) -> None:
     token = await log_in(sessions, "ada", cart=["tea"])
     (device,) = await sessions.list("ada")
     assert device.id == digest(token)
@@ -99,7 +99,7 @@ async def test_rule_22_owners_do_not_see_each_other(sessions: SessionManager) ->
         assert len(alive) == len(owners) - number
 
 
-async def test_rule_22_end_all_ends_all_but_one_if_asked(sessions: SessionManager) -> None:
+async def test_rule_22_end_all_ends_all_sessions_except_the_kept_one(sessions: SessionManager) -> None:
     tokens = [await log_in(sessions, "ada") for _ in range(4)]
     stranger = await stored(sessions, value=1)
     assert await sessions.end_all("ada", keep=digest(tokens[1])) == 3
@@ -119,7 +119,7 @@ async def test_rule_22_a_login_keeps_what_the_visitor_had_and_kills_the_old_toke
     assert await sessions.count() == 1
 
 
-async def test_rule_9_a_new_owner_gets_a_new_token_also_if_rotate_was_forgotten(sessions: SessionManager) -> None:
+async def test_rule_9_a_new_owner_gets_a_new_token_even_if_rotate_was_forgotten(sessions: SessionManager) -> None:
     planted = await stored(sessions, cart=["tea"])
     session = await sessions.start(planted)
     session.owner = "ada"
@@ -131,7 +131,7 @@ async def test_rule_9_a_new_owner_gets_a_new_token_also_if_rotate_was_forgotten(
     assert await listed(sessions, "ada") == {session.id}
 
 
-async def test_rule_22_nothing_passes_from_one_owner_to_another(sessions: SessionManager) -> None:
+async def test_rule_22_no_data_passes_from_one_owner_to_another(sessions: SessionManager) -> None:
     for other in ("bob", None):
         token = await log_in(sessions, "ada", cart=["secret"])
         session = await sessions.start(token)
@@ -160,7 +160,7 @@ async def test_rule_8_a_session_that_begins_after_destroy_has_no_owner(sessions:
     assert await sessions.list("ada") == []
 
 
-async def test_rule_22_the_same_owner_again_is_no_change(sessions: SessionManager) -> None:
+async def test_rule_22_assigning_the_same_owner_changes_nothing(sessions: SessionManager) -> None:
     token = await log_in(sessions, "ada", value=1)
     session = await sessions.start(token)
     session.owner = "ada"
@@ -240,7 +240,7 @@ async def test_rule_7_an_exception_drops_a_new_owner() -> None:
         assert (await visitor.get("/late")).status_code == 200
 
 
-async def test_rule_20_litestars_login_idiom_with_an_owner() -> None:
+async def test_rule_20_litestars_login_idiom_works_with_an_owner() -> None:
     @post("/login")
     async def log_in(request: SessionRequest) -> None:
         request.clear_session()
@@ -329,7 +329,7 @@ async def test_rule_22_a_sweep_reports_sessions_and_not_the_list(sessions: Sessi
 async def test_rule_22_a_list_lives_as_long_as_its_last_session(sessions: SessionManager, later: Any) -> None:
     await log_in(sessions, "ada")
     sessions.lifetime //= 2
-    short = await log_in(sessions, "ada")  # its lifetime ends first, and it is written last
+    short = await log_in(sessions, "ada")  # its lifetime ends first, but it is written last
     later(sessions.lifetime + 1)
     assert await sessions.flush() == 1
     assert len(await sessions.list("ada")) == 1
@@ -337,7 +337,7 @@ async def test_rule_22_a_list_lives_as_long_as_its_last_session(sessions: Sessio
     await log_in(sessions, "ada")
     text = await sessions.store.load(list_id("ada"))
     assert text
-    assert len(json.loads(text)["sessions"]) == 2, "the next write drops what has expired"
+    assert len(json.loads(text)["sessions"]) == 2, "the next write drops expired entries"
     assert await sessions.end_all("ada") == 2
 
 
@@ -354,7 +354,7 @@ async def test_rule_11_a_corrupt_list_counts_as_empty_and_is_repaired(
 
 
 @pytest.mark.parametrize("store_url", ["redis"], indirect=True)
-async def test_rule_11_a_key_of_another_type_in_the_place_of_a_list_is_repaired(
+async def test_rule_11_a_list_whose_redis_key_has_another_type_is_repaired(
     sessions: SessionManager, redis_server: Any
 ) -> None:
     redis_server.answers("RPUSH", f"session:{list_id('ada')}", "x")
@@ -414,7 +414,7 @@ async def test_rule_11_a_save_by_version_1_logs_out_and_end_all_still_ends_the_s
 
 
 async def test_rule_22_a_rotation_by_version_1_escapes_end_all(sessions: SessionManager) -> None:
-    """It copied the record byte for byte. That is why the old workers have to be stopped first."""
+    """Version 1 copied the record byte for byte. That is why the old workers must be stopped first."""
     token, copy = await log_in(sessions, "ada", value=1), "c" * 43
     text = await sessions.store.load(digest(token))
     assert text
@@ -437,7 +437,7 @@ async def failing(store_url: str) -> AsyncIterator[FailingStore]:
 
 @pytest.mark.parametrize("after", [False, True], ids=["not done", "done"])
 @pytest.mark.parametrize("call", [("load", 1), ("replace", 1), ("create", 1), ("delete", 1), ("replace", 2)])
-async def test_rule_12_a_rotation_that_fails_loses_no_session_that_is_alive(
+async def test_rule_12_a_failed_rotation_loses_no_living_session(
     failing: FailingStore, call: tuple[str, int], after: bool
 ) -> None:
     """The browser keeps the cookie of the old session, or gets that of the new one, whichever is alive."""
@@ -454,7 +454,7 @@ async def test_rule_12_a_rotation_that_fails_loses_no_session_that_is_alive(
     assert await listed(sessions, "ada") == set()
 
 
-async def test_rule_8_a_logout_does_not_fail_with_the_list(failing: FailingStore) -> None:
+async def test_rule_8_a_logout_succeeds_even_if_the_list_cannot_be_changed(failing: FailingStore) -> None:
     sessions = SessionManager(failing)
     session = await sessions.start(await log_in(sessions, "ada"))
     failing.fails = ("load", 1, False)
@@ -464,7 +464,9 @@ async def test_rule_8_a_logout_does_not_fail_with_the_list(failing: FailingStore
     assert await sessions.end_all("ada") == 0
 
 
-async def test_rule_18_a_rotation_that_makes_a_session_too_large_keeps_the_old_one(sessions: SessionManager) -> None:
+async def test_rule_18_a_rotation_that_would_make_a_session_too_large_keeps_the_old_one(
+    sessions: SessionManager,
+) -> None:
     token = await stored(sessions, value="x")
     session = await sessions.start(token)
     session[VALUE] = "x" * (MAX_RECORD_SIZE - len(session.stored.text) + 1)
@@ -510,7 +512,7 @@ async def test_rule_10_last_seen_is_written_at_most_once_in_5_minutes(store_url:
     await store.store.close()
 
 
-async def test_rule_10_last_seen_and_an_idle_renewal_are_one_write(store_url: str, later: Any) -> None:
+async def test_rule_10_last_seen_and_an_idle_renewal_share_one_write(store_url: str, later: Any) -> None:
     store = CountingStore(open_store(store_url))
     sessions = SessionManager(store, idle_timeout=1000)
     token = await log_in(sessions, "ada")
@@ -528,7 +530,7 @@ async def test_rule_10_last_seen_and_an_idle_renewal_are_one_write(store_url: st
     await store.store.close()
 
 
-async def test_rule_10_only_a_visit_counts_as_seen(sessions: SessionManager, later: Any) -> None:
+async def test_rule_10_only_a_visit_moves_last_seen(sessions: SessionManager, later: Any) -> None:
     token = await log_in(sessions, "ada")
     (before,) = await sessions.list("ada")
     later(1000)
@@ -553,7 +555,7 @@ async def test_rule_10_looking_at_a_session_does_not_prolong_it(store_url: str, 
     await sessions.store.close()
 
 
-async def test_rule_10_the_session_that_was_seen_last_comes_first(sessions: SessionManager, later: Any) -> None:
+async def test_rule_10_a_list_begins_with_the_most_recently_seen_session(sessions: SessionManager, later: Any) -> None:
     tokens = []
     for _ in range(3):
         tokens.append(await log_in(sessions, "ada"))
@@ -573,7 +575,7 @@ async def calls_of(sessions: SessionManager, what: Any) -> int:
     return len(store.calls)
 
 
-async def test_rule_15_round_trips_are_those_in_the_decision(store_url: str) -> None:
+async def test_rule_15_the_round_trips_match_the_decision(store_url: str) -> None:
     store = CountingStore(open_store(store_url))
     sessions = SessionManager(store)
 
@@ -606,7 +608,7 @@ async def test_rule_15_round_trips_are_those_in_the_decision(store_url: str) -> 
     await store.store.close()
 
 
-async def test_rule_15_a_session_without_an_owner_costs_what_it_did(store_url: str) -> None:
+async def test_rule_15_a_session_without_an_owner_costs_nothing_more(store_url: str) -> None:
     store = CountingStore(open_store(store_url))
     sessions = SessionManager(store)
 
@@ -629,13 +631,13 @@ async def test_rule_15_a_session_without_an_owner_costs_what_it_did(store_url: s
     await store.store.close()
 
 
-async def test_a_store_sees_no_user_id() -> None:
+async def test_the_store_receives_no_user_id() -> None:
     store = MemoryStore()
     await log_in(SessionManager(store), "ada@example.org")
     assert "ada@example.org" not in "".join(store._records)
 
 
-async def test_a_list_that_is_full_refuses_a_login_and_stays_whole() -> None:
+async def test_a_full_list_refuses_a_login_and_stays_intact() -> None:
     store: Store = MemoryStore()
     sessions = SessionManager(store)
     await log_in(sessions, "ada")
@@ -650,7 +652,7 @@ async def test_a_list_that_is_full_refuses_a_login_and_stays_whole() -> None:
 
 
 class SlowStore(MemoryStore):
-    """Takes 30 ms to delete a record, so a hundred take longer than a request may wait."""
+    """Takes 30 ms to delete a record, so a hundred deletions take longer than a request may wait."""
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         await asyncio.sleep(0.03)
@@ -658,7 +660,7 @@ class SlowStore(MemoryStore):
 
 
 @pytest.mark.full
-async def test_rule_12_end_all_gives_up_in_a_request_and_another_call_goes_on() -> None:
+async def test_rule_12_end_all_gives_up_in_a_request_and_another_call_continues() -> None:
     sessions = SessionManager(SlowStore())
     await asyncio.gather(*(log_in(sessions, "ada") for _ in range(100)))
     with pytest.raises(StoreUnavailable, match="has already waited"):

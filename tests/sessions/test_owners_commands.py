@@ -24,12 +24,14 @@ from tests.sessions.test_operations import shell
 LITESTAR = str(Path(sys.executable).parent / "litestar")
 
 
-async def test_rule_17_owners_from_the_shell(sessions: SessionManager, store_url: str) -> None:
+async def test_rule_17_the_shell_lists_and_ends_the_sessions_of_an_owner(
+    sessions: SessionManager, store_url: str
+) -> None:
     async def run(*command: str) -> subprocess.CompletedProcess[str]:
         return await asyncio.to_thread(shell, store_url, *command)
 
     if store_url == "memory://":
-        assert (await run("list", "ada")).stdout == ""  # a process of its own, so a store of its own
+        assert (await run("list", "ada")).stdout == ""  # another process, so another store
         return
     tokens = [await stored(sessions, owner="ada", value="secret") for _ in range(2)]
     stranger = await stored(sessions, owner="bob")
@@ -43,12 +45,12 @@ async def test_rule_17_owners_from_the_shell(sessions: SessionManager, store_url
     for wrong in ([], ["--owner", "bob", digest(stranger)]):
         failed = await run("destroy", *wrong)
         assert failed.returncode == 2
-        assert "Name either a session, by its id, or --owner" in failed.stderr
+        assert "Give either a session id or --owner" in failed.stderr
     assert (await sessions.start(stranger)).owner == "bob"
 
 
 class Terminal:
-    """A command that believes that a person is watching."""
+    """A command that runs on a terminal."""
 
     def __init__(self, store_url: str, *command: str) -> None:
         ours, theirs = pty.openpty()
@@ -61,7 +63,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a CI may have told us to ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # CI may have set it to ignored
         )
         os.close(theirs)
         self.file, self.shown = ours, ""
@@ -95,7 +97,7 @@ async def expired(url: str, number: int) -> None:
 
 
 async def logged_in(url: str, number: int) -> SessionManager:
-    """Store many sessions of one owner. A login each would take long."""
+    """Store many sessions of one owner directly, because logins would take long."""
     sessions = SessionManager(open_store(url))
     end = time.time() + 1000
     text = Record(time.time(), end, end, {}, "ada", time.time()).encode()
@@ -106,13 +108,13 @@ async def logged_in(url: str, number: int) -> SessionManager:
     return sessions
 
 
-NUMBER, MANY_LOGINS, KEYS = 15_000, 2_000, 600_000  # take some seconds to remove, to destroy, to count
+NUMBER, MANY_LOGINS, KEYS = 15_000, 2_000, 600_000  # take some seconds to remove, destroy or count
 PROGRESS = r"[1-9][0-9,]* sessions"
-ANSWER = r"\x1b\[\d?K{}\r\n"  # after the progress was taken away, on a line of its own
+ANSWER = r"\x1b\[\d?K{}\r\n"  # on a line of its own, after the progress was removed
 
 
 def interrupt(terminal: Terminal, progress: str) -> int:
-    """Press Ctrl+C when the terminal shows the progress. Return how far the command says that it came."""
+    """Press Ctrl+C when the terminal shows the progress. Return how far the command says it got."""
     terminal.read_until(progress)
     os.killpg(terminal.process.pid, signal.SIGINT)
     verb = progress.partition(" ")[0]
@@ -123,7 +125,7 @@ def interrupt(terminal: Terminal, progress: str) -> int:
 
 
 def assert_silent(result: subprocess.CompletedProcess[str], answer: str) -> None:
-    """Nothing but the answer, and the app's own lines in the log, one for each session that ends."""
+    """Only the result appears, and one log line for each session that ends."""
     assert result.stdout == answer
     assert "sessions" not in re.sub(r"app\.hooks: .*", "", result.stderr)
     assert "\x1b" not in result.stderr
@@ -173,7 +175,7 @@ async def test_rule_17_a_long_destroy_is_silent_in_a_pipe(url: str) -> None:
 
 
 @pytest.mark.full
-async def test_rule_17_ctrl_c_stops_a_long_destroy_and_says_how_far_it_came(url: str) -> None:
+async def test_rule_17_ctrl_c_stops_a_long_destroy_and_says_how_far_it_got(url: str) -> None:
     sessions = await logged_in(url, 10_000)
     terminal = Terminal(url, "destroy", "--owner", "ada")
     destroyed = await asyncio.to_thread(interrupt, terminal, f"destroyed {PROGRESS}")
@@ -208,7 +210,7 @@ def test_rule_17_a_long_count_is_silent_in_a_pipe(long_count: str) -> None:
 
 
 @pytest.mark.full
-def test_rule_17_ctrl_c_stops_a_long_count_and_says_how_far_it_came(long_count: str) -> None:
+def test_rule_17_ctrl_c_stops_a_long_count_and_says_how_far_it_got(long_count: str) -> None:
     assert 0 < interrupt(Terminal(long_count, "count"), f"counted {PROGRESS}") < KEYS
 
 
@@ -220,11 +222,11 @@ def test_rule_17_ctrl_c_stops_a_count_whose_store_does_not_answer(postgres_serve
         assert interrupt(Terminal(postgres_server.url, "count"), "counted 0 sessions") == 0
 
 
-async def test_rule_17_a_count_in_steps_is_the_count(sessions: SessionManager) -> None:
+async def test_rule_17_a_count_in_steps_equals_the_count(sessions: SessionManager) -> None:
     """The list of an owner is not counted. Other requests are served between two steps."""
     for n in range(40):
         await stored(sessions, owner=f"user {n % 3}", value=n)
     shown: list[int] = []
     assert await sessions.count(shown.append) == await sessions.count() == 40
     assert shown == sorted(shown)
-    assert shown[-1:] in ([40], [])  # memory needs no steps
+    assert shown[-1:] in ([40], [])  # the memory store needs no steps

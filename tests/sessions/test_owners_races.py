@@ -87,7 +87,7 @@ async def store(store_url: str) -> AsyncIterator[Any]:
 
 @pytest.mark.parametrize("then", ["goes on", "crashes"])
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_rule_22_end_all_while_another_request_stands_still(store: Any, action: Action, then: str) -> None:
+async def test_rule_22_end_all_is_safe_while_another_request_is_paused(store: Any, action: Action, then: str) -> None:
     """(a) and (b): nothing survives, wherever the other request is, and whether it goes on or crashes."""
     for point in count(1):
         devices = await Devices(store).log_in()
@@ -107,7 +107,7 @@ async def test_rule_22_end_all_while_another_request_stands_still(store: Any, ac
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_rule_22_another_request_while_end_all_stands_still(store: Any, action: Action) -> None:
+async def test_rule_22_another_request_is_safe_while_end_all_is_paused(store: Any, action: Action) -> None:
     for point in count(1):
         devices = await Devices(store).log_in()
         walk = Walk(devices.end_others)
@@ -125,8 +125,8 @@ async def test_rule_22_another_request_while_end_all_stands_still(store: Any, ac
 
 @pytest.mark.full
 @pytest.mark.parametrize("action", [rotate, destroy])
-async def test_rule_22_both_stand_still_at_every_pair_of_points(store: Any, action: Action) -> None:
-    """First the one goes to its point, then the other, then the one goes to its end. And the other way round."""
+async def test_rule_22_both_are_safe_when_paused_at_every_pair_of_points(store: Any, action: Action) -> None:
+    """One goes to its point, the other to its point, the first to its end. Then the same with the roles exchanged."""
     for first_is_end_all in (False, True):
         for first_point in count(1):
             for second_point in count(1):
@@ -148,8 +148,10 @@ async def test_rule_22_both_stand_still_at_every_pair_of_points(store: Any, acti
 @pytest.mark.full
 @pytest.mark.parametrize("first_is_end_all", [False, True])
 @pytest.mark.parametrize("action", [rotate, destroy])
-async def test_rule_22_both_go_on_in_turns_from_every_three_points(action: Action, first_is_end_all: bool) -> None:
-    """One goes to its first point, the other to its point, the one to its second point, the other to its end.
+async def test_rule_22_both_are_safe_when_they_alternate_at_every_three_points(
+    action: Action, first_is_end_all: bool
+) -> None:
+    """One goes to its first point, the other to its point, the first to its second point, the other to its end.
 
     For example: a rotation has listed its successor, `end_all` has not found it, the rotation stores it and removes the
     old session, and `end_all` goes on. It has to look for the successor after the old session.
@@ -180,7 +182,7 @@ async def test_rule_22_both_go_on_in_turns_from_every_three_points(action: Actio
 
 @pytest.mark.parametrize("then", ["goes on", "crashes"])
 @pytest.mark.parametrize("before", ["nothing", "a session without an owner"])
-async def test_rule_22_a_login_is_before_or_after_end_all_and_always_in_the_list(
+async def test_rule_22_a_login_counts_as_before_or_after_end_all_and_is_always_listed(
     store: Any, before: str, then: str
 ) -> None:
     for point in count(1):
@@ -227,7 +229,7 @@ async def test_rule_22_the_kept_session_survives_its_own_rotation(store: Any) ->
         await walk.go(point)
         text = await store.load(OwnerList(devices.kept._records, devices.owner).id)
         if devices.kept_id.encode() not in text:
-            assert await devices.end_others() == 3, "the rotation is over, so there is nothing under the id to keep"
+            assert await devices.end_others() == 3, "the rotation is over, so the id to keep names no session"
             return
         assert await devices.end_others() == 2
         assert await walk.finish() is None
@@ -254,7 +256,7 @@ async def test_rule_16_a_rotation_that_end_all_prevents_is_counted_and_announced
         assert len(ended) == len(set(ended)), "each end is announced once"
         assert {devices.acting_id, devices.other_id} <= set(ended)
         for _, reason, new_id in heard:
-            assert reason == "destroyed" or new_id in ended, "whoever follows a rotation hears of its end"
+            assert reason == "destroyed" or new_id in ended, "a listener that follows the rotation hears of its end"
         if not stopped:
             return
         if devices.acting.id is None:
@@ -268,7 +270,7 @@ STEPS = st.lists(st.integers(0, 3), max_size=60)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS, st.sampled_from(ACTIONS), st.sampled_from(ACTIONS), st.booleans())
 @pytest.mark.full
-async def test_rule_22_any_order_of_steps_of_four_requests(
+async def test_rule_22_any_interleaving_of_four_requests_is_safe(
     steps: list[int], one: Action, other: Action, crash: bool
 ) -> None:
     devices = await Devices(MemoryStore()).log_in()

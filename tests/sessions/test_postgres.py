@@ -42,7 +42,7 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """An empty server that a test may pause and restart. It runs again afterwards."""
+    """An empty server that a test may pause and stop. Afterwards it runs again."""
     postgres_server.empty()
     yield postgres_server
     if not postgres_server.process:
@@ -82,7 +82,7 @@ class Firewall:
         return self.target.url.replace(f":{self.target.port}/", f":{port}/")
 
     def drop(self, how: str) -> None:
-        """What comes over the present connections is "forgotten" from now on, or answered with a "reset"."""
+        """Ignore all data on the existing connections ("forgotten"), or answer it with a "reset"."""
         self._lost.update({client: how for client, _ in self._streams})
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
@@ -114,7 +114,7 @@ class Firewall:
 # Failures of the server
 
 
-def test_rule_12_a_server_that_is_down_when_the_app_starts(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_rule_12_the_app_starts_while_the_server_is_down(start_server: StartServer, postgres: PostgresServer) -> None:
     postgres.stop()
     server = start_server(store=postgres.url)
     stranger = server.client()
@@ -126,7 +126,9 @@ def test_rule_12_a_server_that_is_down_when_the_app_starts(start_server: StartSe
     assert "Traceback" not in server.log
 
 
-def test_rule_12_a_server_that_goes_away_and_comes_back(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_rule_12_the_app_recovers_when_the_server_comes_back(
+    start_server: StartServer, postgres: PostgresServer
+) -> None:
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     postgres.stop()
@@ -135,11 +137,13 @@ def test_rule_12_a_server_that_goes_away_and_comes_back(start_server: StartServe
     assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     server.wait_for_log("The session store fails")
-    assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
+    assert server.log.count("The session store fails") == 1, "one line per outage, not per request"
     assert "Traceback" not in server.log
 
 
-def test_rule_12_a_server_that_hangs(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_rule_12_a_server_that_hangs_causes_503_within_the_limit(
+    start_server: StartServer, postgres: PostgresServer
+) -> None:
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     with postgres.paused():
@@ -154,7 +158,7 @@ def test_rule_12_a_server_that_hangs(start_server: StartServer, postgres: Postgr
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGQUIT], ids=["restart", "crash"])
-def test_rule_12_a_restart_between_two_requests_is_not_noticed(
+def test_rule_12_a_restart_between_two_requests_causes_no_error(
     start_server: StartServer, postgres: PostgresServer, end: signal.Signals
 ) -> None:
     server = start_server(store=postgres.url)
@@ -169,7 +173,7 @@ def test_rule_12_a_restart_between_two_requests_is_not_noticed(
 
 
 @pytest.mark.parametrize("how", ["forgotten", "reset"])
-async def test_rule_12_connections_that_died_while_idle_cost_nobody_an_error(
+async def test_rule_12_connections_that_died_while_idle_cause_no_error(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     async with Firewall(postgres) as firewall:
@@ -187,10 +191,10 @@ async def test_rule_12_connections_that_died_while_idle_cost_nobody_an_error(
         await store.close()
 
 
-async def test_rule_12_a_connection_that_the_server_has_just_ended_costs_nobody_an_error(
+async def test_rule_12_a_connection_that_the_server_has_just_ended_causes_no_error(
     postgres: PostgresServer, store: Store
 ) -> None:
-    """The event loop, which was busy, has just read the server's error message, but not yet the end."""
+    """A busy event loop has read the server's error message, but not yet the end of the connection."""
     for n in range(10):
         assert await store.create(id_of(n), b"x", FAR)
         postgres.disconnect()
@@ -211,8 +215,8 @@ async def test_rule_12_a_load_is_repeated_if_its_connection_dies(postgres: Postg
 
 
 @pytest.mark.parametrize("what", ["save", "destroy"])
-async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(postgres: PostgresServer, what: str) -> None:
-    """The server did it, but nobody heard of it. If it were sent again, the answer would be that nothing is there."""
+async def test_rule_12_a_lost_answer_causes_503_and_loses_no_session(postgres: PostgresServer, what: str) -> None:
+    """The server did it, but the answer was lost. A second try would find nothing there."""
     ended: list[str] = []
 
     async def note(_: str, reason: str, _new_id: str | None) -> None:
@@ -236,7 +240,9 @@ async def test_rule_12_a_lost_answer_is_a_failure_and_loses_no_session(postgres:
         await store.close()
 
 
-def test_rule_12_a_server_without_free_connections(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_rule_12_requests_wait_for_a_free_connection_of_the_server(
+    start_server: StartServer, postgres: PostgresServer
+) -> None:
     """As long as the app has one connection, its requests wait for their turn. Without any, they get 503."""
     try:
         postgres.sql(f"ALTER ROLE {USER} CONNECTION LIMIT 1")
@@ -256,7 +262,9 @@ def test_rule_12_a_server_without_free_connections(start_server: StartServer, po
     server.wait_for_log("too many connections")
 
 
-def test_rule_12_a_read_only_server(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_rule_12_a_read_only_server_causes_503_only_for_saves(
+    start_server: StartServer, postgres: PostgresServer
+) -> None:
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     try:
@@ -272,7 +280,7 @@ def test_rule_12_a_read_only_server(start_server: StartServer, postgres: Postgre
 
 
 async def count_with_a_cold_store(url: str) -> int:
-    """The first call of a process has its answer within the limit, although the first host never answers."""
+    """The first call of a process gets its answer within the limit, although the first host never answers."""
     store = PostgresStore(url)
     await store.delete(A)
     try:
@@ -283,7 +291,7 @@ async def count_with_a_cold_store(url: str) -> int:
 
 @pytest.mark.parametrize("end", ["dies", "hangs"])
 def test_rule_12_the_app_follows_a_failover(start_server: StartServer, end: str) -> None:
-    """To a replica that was promoted, with both hosts in the URL. The primary is gone, or accepts and never answers."""
+    """The URL names both hosts. The primary is gone, or accepts connections and never answers."""
     primary = PostgresServer(("-c", "wal_level=replica")).create()
     replica = primary.replica()
     try:
@@ -308,19 +316,19 @@ def test_rule_12_the_app_follows_a_failover(start_server: StartServer, end: str)
         primary.remove()
 
 
-async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primary(postgres: PostgresServer) -> None:
-    """Behind an address that moves, as managed servers do it: connections to the old one live on."""
+async def test_rule_12_the_app_moves_from_a_demoted_server_to_the_new_primary(postgres: PostgresServer) -> None:
+    """One address moves to the new primary, as with managed servers. Connections to the old one stay open."""
     other = PostgresServer().create()
     try:
         async with Firewall(postgres) as firewall:
             store = PostgresStore(firewall.url)
             await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(20)))
-            # For the connections that are open, without closing them: what a demoted server tells them.
+            # Open connections get what a demoted server answers, and stay open.
             postgres.sql("ALTER SYSTEM SET default_transaction_read_only = on")
             postgres.sql("SELECT pg_reload_conf()")
             await asyncio.sleep(0.5)
             firewall.target = other
-            assert await store.create(B, b"x", FAR), "repeated on a new connection, as nothing was changed"
+            assert await store.create(B, b"x", FAR), "repeated on a new connection, because nothing was changed"
             assert other.sql("SELECT count(*) FROM sessions") == "1"
             await store.close()
     finally:
@@ -329,7 +337,7 @@ async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primar
         other.remove()
 
 
-def test_rule_12_a_locked_table_delays_only_those_who_save(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_rule_12_a_locked_table_delays_only_saves(start_server: StartServer, postgres: PostgresServer) -> None:
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     clients = [server.client(token_of(visitor)) for _ in range(12)]
@@ -340,15 +348,15 @@ def test_rule_12_a_locked_table_delays_only_those_who_save(start_server: StartSe
             with answered_within(1):
                 assert shown_text(visitor.get(HOME).text) == "old"
         assert {save.result().status_code for save in saves} == {503}
-        # What nobody waits for any more does not keep a process of the server until the lock is gone.
+        # A statement that nobody waits for does not occupy a server process until the lock is released.
         wait_until(lambda: postgres.waiting() == 0)
         assert postgres.connections() <= READERS + WRITERS
     assert visitor.put(UPDATE, content="newer", headers=TEXT).status_code == 200
     assert shown_text(visitor.get(HOME).text) == "newer"
 
 
-async def test_rule_10_a_sweep_leaves_out_what_somebody_has_locked(postgres: PostgresServer, store: Store) -> None:
-    """It does not wait, so two sweeps and an open transaction delay nobody."""
+async def test_rule_10_a_sweep_skips_locked_rows(postgres: PostgresServer, store: Store) -> None:
+    """A sweep never waits, so two sweeps and an open transaction do not delay each other."""
     for n in range(5):
         await store.create(id_of(n), b"x", FAR + n)
     with postgres.holding(f"SELECT FROM sessions WHERE id IN ('{id_of(0)}', '{id_of(3)}') FOR UPDATE"):
@@ -357,7 +365,7 @@ async def test_rule_10_a_sweep_leaves_out_what_somebody_has_locked(postgres: Pos
 
 
 def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServer, postgres: PostgresServer) -> None:
-    """Of the app's two workers, and of the server, in turn."""
+    """Kills the app's two workers and the server in turn."""
     server = start_server(store=postgres.url, workers=2)
     tokens = [token_of(server.visitor("start")) for _ in range(6)]
     acknowledged, tried = ["start"] * len(tokens), [{"start"} for _ in tokens]
@@ -400,14 +408,14 @@ def test_rule_7_every_acknowledged_save_survives_kill_9(start_server: StartServe
 # Its table, its rights, its cost
 
 
-async def test_it_makes_its_own_table_and_nothing_else(postgres: PostgresServer, store: Store) -> None:
+async def test_the_store_creates_only_its_own_table(postgres: PostgresServer, store: Store) -> None:
     await store.create(A, b"x", FAR)
     kinds = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     assert postgres.sql(kinds) == "sessions sessions_deadline sessions_pkey"
 
 
-async def test_the_rights_in_the_guide_are_enough(postgres: PostgresServer) -> None:
-    """The table of the guide, made by somebody else, and a user who may do nothing but what is granted there."""
+async def test_the_rights_in_the_docs_are_enough(postgres: PostgresServer) -> None:
+    """Another user creates the table of the docs. The app's user has only the rights granted there."""
     guide = (PROJECT / "docs/stores.md").read_text()
     (script,) = re.findall(r"```sql\n(CREATE TABLE.*?)```", guide, re.DOTALL)
     script = re.sub(r"\bapp\b", "tenant", script)
@@ -418,11 +426,11 @@ async def test_the_rights_in_the_guide_are_enough(postgres: PostgresServer) -> N
         await bare.create(A, b"x", FAR)
     try:
         postgres.sql(script)
-        assert await bare.create(A, b"x", FAR), "the store that failed works as soon as it may"
+        assert await bare.create(A, b"x", FAR), "the failed store works as soon as it has the rights"
         for name in dir(StoreContract):
             if name in (
-                "test_count",
-                "test_sweep_removes_what_has_expired_and_nothing_else",
+                "test_count_leaves_out_deleted_records",
+                "test_sweep_removes_only_expired_records",
                 "test_no_increment_is_lost",
             ):
                 postgres.sql("TRUNCATE sessions")
@@ -435,10 +443,12 @@ async def test_the_rights_in_the_guide_are_enough(postgres: PostgresServer) -> N
     await store.load(A)
     own = postgres.sql("SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'sessions'::regclass")
     await store.close()
-    assert sorted(made.splitlines()) == sorted(own.splitlines()), "the guide and the code make the same table"
+    assert sorted(made.splitlines()) == sorted(own.splitlines()), "the docs and the code create the same table"
 
 
-def test_a_table_that_is_dropped_under_the_running_app(start_server: StartServer, postgres: PostgresServer) -> None:
+def test_a_table_dropped_under_the_running_app_is_created_again(
+    start_server: StartServer, postgres: PostgresServer
+) -> None:
     server = start_server(store=postgres.url)
     visitor = server.visitor("old")
     postgres.sql("DROP TABLE sessions")
@@ -455,7 +465,7 @@ def test_a_table_with_another_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("record", [b"garbage", b"{}", b"", b"\xff\x00"])
-def test_rule_11_a_corrupt_record_is_no_session_and_is_replaced(
+def test_rule_11_a_corrupt_record_counts_as_no_session_and_is_replaced(
     start_server: StartServer, postgres: PostgresServer, record: bytes
 ) -> None:
     server = start_server(store=postgres.url)
@@ -468,7 +478,7 @@ def test_rule_11_a_corrupt_record_is_no_session_and_is_replaced(
     assert postgres.sql("SELECT count(*) FROM sessions") == "1"
 
 
-def test_rule_15_the_cost_in_statements(start_server: StartServer) -> None:
+def test_rule_15_each_request_sends_the_expected_statements(start_server: StartServer) -> None:
     postgres = PostgresServer(("-c", "log_statement=all")).create()
     try:
         server = start_server(store=postgres.url)
@@ -485,7 +495,7 @@ def test_rule_15_the_cost_in_statements(start_server: StartServer) -> None:
         def kinds(respond: Callable[[], httpx.Response]) -> list[str]:
             return ["".join(found) for found in statements(respond)]
 
-        visitor.put(UPDATE, content="warm", headers=TEXT)  # the connection for saves is there, and knows the statement
+        visitor.put(UPDATE, content="warm", headers=TEXT)  # opens the connection for saves, and prepares the statement
         assert kinds(lambda: visitor.get(HOME)) == ["SELECT"]
         assert kinds(lambda: stranger.get("/sample/public")) == []
         assert kinds(lambda: server.client().get(HOME)) == []
@@ -497,7 +507,7 @@ def test_rule_15_the_cost_in_statements(start_server: StartServer) -> None:
         postgres.remove()
 
 
-async def test_loads_at_the_same_time_share_a_statement(postgres: PostgresServer, store: Store) -> None:
+async def test_concurrent_loads_share_a_statement(postgres: PostgresServer, store: Store) -> None:
     await asyncio.gather(*(store.create(id_of(n), str(n).encode(), FAR) for n in range(100)))
     wanted = [*range(100), "missing"]
     for _ in range(2):
@@ -507,7 +517,9 @@ async def test_loads_at_the_same_time_share_a_statement(postgres: PostgresServer
     assert MAX_BATCH < 100
 
 
-async def test_one_who_is_cancelled_takes_the_answer_from_nobody(postgres: PostgresServer, store: Store) -> None:
+async def test_a_cancelled_load_does_not_cancel_the_loads_that_share_its_statement(
+    postgres: PostgresServer, store: Store
+) -> None:
     await store.create(A, b"x", FAR)
     with postgres.paused():
         impatient, patient = asyncio.create_task(store.load(A)), asyncio.create_task(store.load(A))
@@ -517,7 +529,7 @@ async def test_one_who_is_cancelled_takes_the_answer_from_nobody(postgres: Postg
 
 
 async def test_a_closed_store_leaves_no_connection(postgres: PostgresServer) -> None:
-    """Not even that of a call which ends later."""
+    """This includes the connection of a call that ends later."""
     store = PostgresStore(postgres.url)
     await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(20)))
     with postgres.paused():
@@ -533,8 +545,10 @@ async def test_a_closed_store_leaves_no_connection(postgres: PostgresServer) -> 
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-async def test_another_isolation_level_makes_no_errors_of_a_lost_race(postgres: PostgresServer, isolation: str) -> None:
-    """There a statement that had to wait for another transaction fails, instead of looking again."""
+async def test_another_isolation_level_turns_no_lost_race_into_an_error(
+    postgres: PostgresServer, isolation: str
+) -> None:
+    """At these levels a statement that had to wait for another transaction fails instead of checking again."""
     postgres.sql(f"ALTER ROLE {USER} SET default_transaction_isolation = '{isolation}'")
     try:
         store = PostgresStore(postgres.url)
@@ -597,20 +611,22 @@ async def test_options_in_the_url_work(postgres: PostgresServer) -> None:
         f"postgresql://localhost/app?password=s3cret&sslmode=verify-full&sslrootcert={__file__}",
     ],
 )
-def test_an_address_that_cannot_work_is_refused_without_its_password(url: str) -> None:
+def test_the_error_for_an_unusable_address_shows_no_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"option|address") as refusal:
         PostgresStore(url)
     assert not re.search("s3|cret", str(refusal.value))
     assert refusal.value.__cause__ is None
 
 
-def test_a_variable_of_postgresql_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_an_unusable_variable_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "abc")
     with pytest.raises(ValueError, match="PGPORT"):
         PostgresStore("postgresql://me@localhost/app")
 
 
-def test_over_tls(start_server: StartServer, postgres_server: PostgresServer, tmp_path: Path) -> None:
+def test_the_store_connects_over_tls(
+    start_server: StartServer, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
     postgres = PostgresServer().create()
     try:
         certificate, key = postgres.folder / "server.crt", postgres.folder / "server.key"
@@ -644,7 +660,7 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
 
 
 class TestThroughPgBouncer(StoreContract):
-    """In transaction mode, with 3 connections to the server that take turns."""
+    """PgBouncer runs in transaction mode, with 3 connections to the server in turn."""
 
     @pytest.fixture
     def url(self, postgres: PostgresServer, pgbouncer: PgBouncer) -> str:
@@ -674,7 +690,7 @@ class TestThroughPgBouncer(StoreContract):
         return postgres.disconnect
 
 
-def test_two_workers_through_pgbouncer(
+def test_two_workers_share_sessions_through_pgbouncer(
     start_server: StartServer, postgres: PostgresServer, pgbouncer: PgBouncer
 ) -> None:
     assert postgres is pgbouncer.server

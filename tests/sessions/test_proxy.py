@@ -1,4 +1,4 @@
-"""Rule 13: a proxy claims https, the server does not accept it, and the log says once what to do. On real uvicorns."""
+"""Rule 13: a proxy claims https, the server does not accept it, and the log says once what to do. Uses real servers."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ TRUSTED = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
 UNTRUSTED = {"FORWARDED_ALLOW_IPS": "10.0.0.1"}
 SINGLE_VALUE = "let the proxy set X-Forwarded-Proto once, to the single value https"
 TRUST = "make sure that FORWARDED_ALLOW_IPS has the proxy's address: the server sees this request come from 127.0.0.1"
-TRUST_SOCKET = "set FORWARDED_ALLOW_IPS=*, since a proxy behind a Unix socket has no address"
+TRUST_SOCKET = "set FORWARDED_ALLOW_IPS=*, because a proxy behind a Unix socket has no address"
 Headers = list[tuple[str, str]]
 
 CLAIMS: dict[str, Headers] = {
@@ -52,7 +52,7 @@ def save(client: httpx.Client, headers: Headers) -> str:
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_rule_13_a_claim_of_https_from_a_proxy_that_is_not_trusted(
+def test_rule_13_a_claim_of_https_from_an_untrusted_proxy_is_logged_once(
     start_server: Callable[..., Server], claim: str
 ) -> None:
     server = start_server(store="memory://", environment=UNTRUSTED)
@@ -68,7 +68,7 @@ def test_rule_13_a_claim_of_https_from_a_proxy_that_is_not_trusted(
 
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim != "alone"])
 @pytest.mark.full
-def test_cases_a_trusted_proxy_whose_claim_the_server_does_not_understand(
+def test_rule_13_a_claim_that_the_server_does_not_understand_is_logged_with_the_remedy(
     start_server: Callable[..., Server], claim: str
 ) -> None:
     server = start_server(store="memory://", environment=TRUSTED)
@@ -84,7 +84,7 @@ def test_cases_a_trusted_proxy_whose_claim_the_server_does_not_understand(
 
 
 @pytest.mark.full
-def test_rule_13_the_remedy_of_a_proxy_that_is_not_trusted_works_when_followed(
+def test_rule_13_the_remedy_for_an_untrusted_proxy_works(
     start_server: Callable[..., Server],
 ) -> None:
     server = start_server(store="memory://", environment=UNTRUSTED)
@@ -103,7 +103,7 @@ def trusting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     server.close()
 
 
-def test_rule_13_no_claim_or_an_accepted_one_is_no_warning(trusting_server: Server) -> None:
+def test_rule_13_without_a_rejected_claim_there_is_no_warning(trusting_server: Server) -> None:
     client = trusting_server.client()
     for headers in NO_CLAIMS.values():
         assert "Secure" not in save(client, headers)
@@ -115,7 +115,7 @@ def test_rule_13_no_claim_or_an_accepted_one_is_no_warning(trusting_server: Serv
 
 @dataclass
 class SocketServer:
-    """uvicorn on a Unix socket, behind which a proxy has no address."""
+    """uvicorn on a Unix socket, where a proxy has no address."""
 
     folder: Path
     allow: str = "127.0.0.1"
@@ -146,18 +146,18 @@ class SocketServer:
 
 
 @pytest.mark.full
-def test_cases_a_unix_socket(tmp_path: Path) -> None:
+def test_rule_13_a_claim_over_a_unix_socket_is_logged_with_the_remedy(tmp_path: Path) -> None:
     with SocketServer(tmp_path) as server:
         for _ in range(2):
             assert "Secure" not in server.save(CLAIMS["alone"])
         (warning,) = warnings(server.log)
         assert TRUST_SOCKET in warning
-        assert SINGLE_VALUE not in warning, "that is what it does"
+        assert SINGLE_VALUE not in warning, "the proxy already does this"
 
 
 @pytest.mark.parametrize("visitor", [[], [("X-Forwarded-For", "192.0.2.7")]])
 @pytest.mark.full
-def test_rule_13_the_remedy_for_a_unix_socket_works_when_followed(tmp_path: Path, visitor: Headers) -> None:
+def test_rule_13_the_remedy_for_a_unix_socket_works(tmp_path: Path, visitor: Headers) -> None:
     with SocketServer(tmp_path, allow="*") as server:
         assert "Secure" in server.save([*CLAIMS["alone"], *visitor])
         assert warnings(server.log) == []

@@ -1,4 +1,4 @@
-"""Races, made deterministic: a request's body is held back while something else happens to its session."""
+"""Deterministic races: a test holds back a request's body while something else happens to its session."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ from tests.support import (
 APP = "tests.sessions.sample_app:app"
 
 
-def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed(server: Server) -> None:
+def test_rule_6_a_put_under_way_when_its_session_is_destroyed_gets_409(server: Server) -> None:
     client = server.visitor("old")
     token = token_of(client)
     held = HeldRequest(server, "PUT", UPDATE, b"from the grave", TEXT, token)
@@ -42,7 +42,9 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed(server: 
     ("headers", "form"),
     [(FORM | BROWSER, "<form"), (FORM | HTMX, "<p>Your session ended"), (FORM, "Your session ended")],
 )
-def test_rule_6_a_form_that_was_under_way_keeps_its_text(server: Server, headers: dict[str, str], form: str) -> None:
+def test_rule_6_a_form_under_way_when_its_session_is_destroyed_keeps_its_text(
+    server: Server, headers: dict[str, str], form: str
+) -> None:
     client = server.visitor("old")
     held = HeldRequest(server, "POST", UPDATE, b"text=my+words%0D%0Agoing+on", headers, token_of(client))
     client.post(END)
@@ -53,7 +55,7 @@ def test_rule_6_a_form_that_was_under_way_keeps_its_text(server: Server, headers
         assert shown_text(answer.text) == "my words\ngoing on"
 
 
-def test_rule_5_a_put_that_was_under_way_when_the_same_key_was_written(server: Server) -> None:
+def test_rule_5_a_put_under_way_when_the_same_key_is_written_wins(server: Server) -> None:
     client = server.visitor("old")
     held = HeldRequest(server, "PUT", UPDATE, b"later", TEXT, token_of(client))
     client.put(UPDATE, content="sooner", headers=TEXT)
@@ -85,11 +87,11 @@ def test_a_save_in_a_second_tab_during_a_slow_destroy_keeps_its_new_cookie(
     assert shown_text(server.client(new).get(HOME).text) == "new"
 
 
-@pytest.fixture(scope="module", params=STORES[1:])  # all except memory, which no other process sees
+@pytest.fixture(scope="module", params=STORES[1:])  # all stores except memory, which other processes cannot see
 def two_processes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, Server]]:
-    """Two processes on one store, whose sessions have any key one likes."""
+    """Two processes on one store. Their routes accept any key of the session."""
     folders = [tmp_path_factory.mktemp("process") for _ in range(2)]
     url = empty_store(request.param, request, folders[0])
     one, other = (Server(folder, url, app=APP).start() for folder in folders)
@@ -98,7 +100,7 @@ def two_processes(
     other.close()
 
 
-def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes: tuple[Server, Server]) -> None:
+def test_rule_5_two_processes_that_write_different_keys_keep_both_changes(two_processes: tuple[Server, Server]) -> None:
     one, other = two_processes
     client = one.visitor("start")
     held = HeldRequest(other, "PUT", "/keys/b", b"from the other", TEXT, token_of(client))
@@ -108,7 +110,9 @@ def test_rule_5_two_processes_that_write_different_keys_keep_both(two_processes:
 
 
 @pytest.mark.full
-def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_processes: tuple[Server, Server]) -> None:
+def test_rule_5_many_writes_of_different_keys_from_two_processes_lose_none(
+    two_processes: tuple[Server, Server],
+) -> None:
     token = token_of(two_processes[0].visitor("start"))
 
     def write(n: int) -> int:
@@ -121,7 +125,7 @@ def test_rule_5_a_storm_on_different_keys_from_two_processes_loses_none(two_proc
     assert shown == {"text": "start"} | {str(n): "9" for n in range(12)}
 
 
-def test_rule_6_a_slow_request_that_only_reads_writes_nothing_back(two_processes: tuple[Server, Server]) -> None:
+def test_rule_6_a_slow_request_that_only_reads_does_not_write(two_processes: tuple[Server, Server]) -> None:
     one, other = two_processes
     client = one.visitor("old")
     held = HeldRequest(other, "POST", "/slow-read", b"xx", {}, token_of(client))
@@ -136,7 +140,9 @@ def test_rule_6_a_slow_request_that_only_reads_writes_nothing_back(two_processes
     assert client.get("/keys").json() == {}
 
 
-def test_rule_8_two_destroys_at_once_leave_the_cookie_of_the_successor(two_processes: tuple[Server, Server]) -> None:
+def test_rule_8_two_concurrent_destroys_do_not_delete_the_next_sessions_cookie(
+    two_processes: tuple[Server, Server],
+) -> None:
     one, other = two_processes
     client = one.visitor("old")
     held = HeldRequest(other, "POST", "/slow-destroy", b"xx", {}, token_of(client))
@@ -145,10 +151,10 @@ def test_rule_8_two_destroys_at_once_leave_the_cookie_of_the_successor(two_proce
     assert (answer.status, answer.set_cookie) == (200, None)
 
 
-def test_rule_9_a_rotation_against_a_destroy_leaves_nothing_or_the_rotated(
+def test_rule_9_a_rotation_that_races_a_destroy_leaves_at_most_the_rotated_session(
     two_processes: tuple[Server, Server],
 ) -> None:
-    """Whoever comes second finds the session gone; nobody revives it."""
+    """The second request finds the session gone, and does not revive it."""
     one, other = two_processes
     for _ in range(10):
         token = token_of(one.visitor("x"))
@@ -167,7 +173,7 @@ def test_rule_9_a_rotation_against_a_destroy_leaves_nothing_or_the_rotated(
             assert one.client(rotated.result().cookies["session"]).get("/keys").json() == {"text": "x"}
 
 
-def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed_elsewhere(
+def test_rule_6_a_put_under_way_when_another_process_destroys_its_session_gets_409(
     two_processes: tuple[Server, Server],
 ) -> None:
     one, other = two_processes
@@ -178,7 +184,7 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_destroyed_elsewher
     assert (answer.status, answer.set_cookie) == (409, None)
 
 
-def test_rule_6_a_put_that_was_under_way_when_its_session_was_rotated(two_processes: tuple[Server, Server]) -> None:
+def test_rule_6_a_put_under_way_when_its_session_is_rotated_gets_409(two_processes: tuple[Server, Server]) -> None:
     one, other = two_processes
     client = one.visitor("kept")
     old = token_of(client)
@@ -192,7 +198,7 @@ def test_rule_6_a_put_that_was_under_way_when_its_session_was_rotated(two_proces
 
 
 @pytest.mark.full
-def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:
+def test_24_concurrent_gets_never_undo_a_put(server: Server) -> None:
     client = server.visitor("start")
     token = token_of(client)
     with ThreadPoolExecutor(24) as pool:
@@ -207,7 +213,7 @@ def test_24_gets_against_one_put_never_roll_it_back(server: Server) -> None:
             assert shown_text(client.get(HOME).text) == f"round {n}"
 
 
-def test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server: Server) -> None:
+def test_40_concurrent_puts_all_succeed_and_one_of_them_wins(server: Server) -> None:
     client = server.visitor("start")
     token = token_of(client)
     writers = [server.client(token) for _ in range(40)]
@@ -225,7 +231,7 @@ def test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server: Server)
 
 
 @pytest.mark.full
-def test_40_puts_at_once_over_two_workers_all_succeed(start_server: Callable[..., Server]) -> None:
+def test_40_concurrent_puts_to_two_workers_all_succeed(start_server: Callable[..., Server]) -> None:
     server = start_server(workers=2)
-    test_40_puts_at_once_all_succeed_and_one_of_them_is_the_last(server)
-    test_24_gets_against_one_put_never_roll_it_back(server)
+    test_40_concurrent_puts_all_succeed_and_one_of_them_wins(server)
+    test_24_concurrent_gets_never_undo_a_put(server)

@@ -51,7 +51,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-def test_rule_12_a_redis_that_is_down_when_the_app_starts(start_server: StartServer, tmp_path: Path) -> None:
+def test_rule_12_the_app_starts_while_redis_is_down(start_server: StartServer, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis")
     server = start_server(store=redis.url)
     stranger = server.client()
@@ -63,7 +63,7 @@ def test_rule_12_a_redis_that_is_down_when_the_app_starts(start_server: StartSer
     redis.stop()
 
 
-def test_rule_12_a_redis_that_goes_away_and_comes_back(start_server: StartServer, redis: RedisServer) -> None:
+def test_rule_12_the_app_recovers_when_redis_comes_back(start_server: StartServer, redis: RedisServer) -> None:
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     record = redis.answers("--raw", "GET", f"session:{digest(token_of(visitor))}")
@@ -74,12 +74,12 @@ def test_rule_12_a_redis_that_goes_away_and_comes_back(start_server: StartServer
     assert shown_text(visitor.get(HOME).text) == "old"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     server.wait_for_log("The session store fails")
-    assert server.log.count("The session store fails") == 1, "one line an outage, not one a request"
+    assert server.log.count("The session store fails") == 1, "one line per outage, not per request"
     assert token_of(visitor) not in server.log
     assert "Traceback" not in server.log
 
 
-def test_rule_12_a_redis_that_hangs(start_server: StartServer, redis: RedisServer) -> None:
+def test_rule_12_a_redis_that_hangs_causes_503_within_the_limit(start_server: StartServer, redis: RedisServer) -> None:
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     assert redis.process
@@ -87,9 +87,9 @@ def test_rule_12_a_redis_that_hangs(start_server: StartServer, redis: RedisServe
     try:
         assert server.client().get("/health").status_code == 503
         server.wait_for_log("The session store fails")
-        assert server.log.count("The session store fails") == 1, "also if only the load balancer has asked"
+        assert server.log.count("The session store fails") == 1, "even if only the load balancer has asked"
         assert_the_contracts_answer(server, visitor)
-        # Many who wait do not make each other wait longer.
+        # Many waiting requests do not delay each other.
         others = [server.client(token_of(visitor)) for _ in range(60)]
         with ThreadPoolExecutor(60) as pool, answered_within(6):
             statuses = {response.status_code for response in pool.map(lambda client: client.get(HOME), others)}
@@ -100,7 +100,7 @@ def test_rule_12_a_redis_that_hangs(start_server: StartServer, redis: RedisServe
     assert shown_text(visitor.get(HOME).text) == "old"
 
 
-def test_rule_12_an_address_that_accepts_and_never_answers(start_server: StartServer) -> None:
+def test_rule_12_an_address_that_never_answers_causes_503_within_the_limit(start_server: StartServer) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as silent:
         server = start_server(store=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         with answered_within(5):
@@ -117,7 +117,7 @@ def test_rule_12_an_address_that_accepts_and_never_answers(start_server: StartSe
     ],
     ids=["OOM", "READONLY", "NOPERM", "NOREPLICAS"],
 )
-def test_rule_12_a_redis_that_refuses_writes(
+def test_rule_12_a_redis_that_refuses_writes_causes_503_only_for_saves(
     start_server: StartServer, redis: RedisServer, spoil: str, restore: str
 ) -> None:
     server = start_server(store=redis.url)
@@ -131,15 +131,13 @@ def test_rule_12_a_redis_that_refuses_writes(
     assert (refused.status_code, refused.headers.get("set-cookie")) == (503, None)
     if "maxmemory" not in spoil:  # a Redis that is full still deletes
         assert visitor.post(END).status_code == 503
-    assert shown_text(visitor.get(HOME).text) == "old", "nothing was claimed and nothing was done"
+    assert shown_text(visitor.get(HOME).text) == "old", "the answer claims nothing, and nothing was done"
     assert redis.answers(*restore.split()) == "OK"
     assert visitor.put(UPDATE, content="new", headers=TEXT).status_code == 200
     assert "Traceback" not in server.log
 
 
-def test_rule_12_visitors_who_come_back_together_do_not_flood_redis(
-    start_server: StartServer, redis: RedisServer
-) -> None:
+def test_rule_12_visitors_who_return_at_once_do_not_flood_redis(start_server: StartServer, redis: RedisServer) -> None:
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     redis.stop()
@@ -152,21 +150,21 @@ def test_rule_12_visitors_who_come_back_together_do_not_flood_redis(
 
 
 def connections_of(redis: RedisServer) -> int:
-    """How many connections the server has, without the one that asks."""
+    """Return how many connections the server has, except the one that asks."""
     return int(redis.answers("INFO", "clients").partition("connected_clients:")[2].split()[0]) - 1
 
 
-async def test_what_is_asked_in_one_turn_of_the_event_loop_is_sent_together(redis: RedisServer) -> None:
+async def test_commands_from_one_turn_of_the_event_loop_are_sent_together(redis: RedisServer) -> None:
     store = RedisStore(redis.url)
     ids = [digest(str(number)) for number in range(3 * MAX_BATCH)]
     assert all(await asyncio.gather(*(store.create(name, name.encode(), time.time() + 60) for name in ids)))
-    assert connections_of(redis) == 3, "each has carried as many commands as are allowed together"
+    assert connections_of(redis) == 3, "each has carried as many commands as one batch may have"
     assert await asyncio.gather(*map(store.load, ids)) == [name.encode() for name in ids]
     assert connections_of(redis) == 3
     await store.close()
 
 
-async def test_commands_that_are_sent_together_fail_alone(redis: RedisServer) -> None:
+async def test_commands_sent_together_fail_separately(redis: RedisServer) -> None:
     store = RedisStore(redis.url)
     good, other = digest("good"), digest("other")
     await store.create(good, b"old", time.time() + 60)
@@ -178,7 +176,7 @@ async def test_commands_that_are_sent_together_fail_alone(redis: RedisServer) ->
         store.load(good),
         return_exceptions=True,
     )
-    assert answers[0] == b"", "a list is no record of ours"
+    assert answers[0] == b"", "a list is not one of our records"
     assert isinstance(answers[1], StoreUnavailable)
     assert answers[2] == b"old"
     odd, even = await asyncio.gather(store.load("\udcff"), store.load(good), return_exceptions=True)
@@ -187,8 +185,8 @@ async def test_commands_that_are_sent_together_fail_alone(redis: RedisServer) ->
     await store.close()
 
 
-async def test_a_batch_that_was_cancelled_before_it_was_sent_is_not_joined_any_more(redis: RedisServer) -> None:
-    """As when an event loop ends, and the store is used on in another one."""
+async def test_no_command_joins_a_batch_that_was_cancelled_before_it_was_sent(redis: RedisServer) -> None:
+    """This happens when an event loop ends and another one uses the store."""
     store = RedisStore(redis.url)
     await store.create(digest("good"), b"old", time.time() + 60)
     before = asyncio.all_tasks()
@@ -202,7 +200,7 @@ async def test_a_batch_that_was_cancelled_before_it_was_sent_is_not_joined_any_m
     await store.close()
 
 
-async def test_who_gives_up_does_not_take_the_answer_from_the_others(redis: RedisServer) -> None:
+async def test_a_cancelled_command_does_not_cancel_the_commands_sent_with_it(redis: RedisServer) -> None:
     store = RedisStore(redis.url)
     good = digest("good")
     await store.create(good, b"old", time.time() + 60)
@@ -215,7 +213,7 @@ async def test_who_gives_up_does_not_take_the_answer_from_the_others(redis: Redi
 
 
 @pytest.mark.parametrize("record", ["garbage", "{}", "LIST"])
-def test_rule_11_garbage_in_redis_is_no_session_and_is_replaced(
+def test_rule_11_garbage_in_redis_counts_as_no_session_and_is_replaced(
     start_server: StartServer, redis: RedisServer, record: str
 ) -> None:
     server = start_server(store=redis.url)
@@ -233,7 +231,7 @@ def test_rule_11_garbage_in_redis_is_no_session_and_is_replaced(
     assert redis.answers("DBSIZE") == "1"
 
 
-def test_rule_11_a_key_that_becomes_something_else_meanwhile(start_server: StartServer, redis: RedisServer) -> None:
+def test_rule_11_a_save_to_a_key_that_changed_its_type_gets_409(start_server: StartServer, redis: RedisServer) -> None:
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     key = f"session:{digest(token_of(visitor))}"
@@ -243,7 +241,7 @@ def test_rule_11_a_key_that_becomes_something_else_meanwhile(start_server: Start
     assert held.finish().status == 409
 
 
-def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisServer) -> None:
+def test_rule_15_each_request_sends_the_expected_commands(start_server: StartServer, redis: RedisServer) -> None:
     server = start_server(store=redis.url)
     visitor = server.visitor("old")
     stranger = server.client()
@@ -252,7 +250,7 @@ def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisSer
         redis.answers("CONFIG", "RESETSTAT")
         assert respond().status_code == 200
         sent = redis.commands()
-        if "eval" in sent:  # what the script calls inside the server is no round trip
+        if "eval" in sent:  # calls inside a script are not round trips
             for inner in ("get", "set"):
                 sent[inner] = sent.get(inner, 0) - sent["eval"]
         return {name: count for name, count in sent.items() if count}
@@ -271,7 +269,7 @@ def test_rule_15_the_cost_in_commands(start_server: StartServer, redis: RedisSer
 
 @pytest.mark.parametrize("what", ["save", "rotate", "destroy"])
 async def test_rule_12_a_lost_answer_loses_no_session(redis: RedisServer, what: str) -> None:
-    """The server did what it was asked, and the answer was lost. A save is recognized; a delete is not."""
+    """The server ran the command, and the answer was lost. The store recognizes a save, but not a delete."""
     ended: list[str] = []
 
     async def note(_: str, reason: str, _new_id: str | None) -> None:
@@ -289,7 +287,7 @@ async def test_rule_12_a_lost_answer_loses_no_session(redis: RedisServer, what: 
             await session.save()
             assert await values_of(sessions, token) == {"quote": "y"}
         else:
-            with pytest.raises(StoreUnavailable, match="may have been done"):
+            with pytest.raises(StoreUnavailable, match="the command may have run"):
                 await getattr(session, what)()
         assert proxy.lose_answer_to is None
         assert ended == []
@@ -332,8 +330,8 @@ async def test_a_health_check_writes_nothing(redis: RedisServer) -> None:
     await store.close()
 
 
-async def test_a_redis_that_is_too_old_is_named(redis: RedisServer) -> None:
-    """Redis 6.0 lacks PXAT. Here a proxy makes another word of it, and changes the version."""
+async def test_the_error_names_a_redis_that_is_too_old(redis: RedisServer) -> None:
+    """Redis 6.0 lacks PXAT. Here a proxy replaces that word, and changes the version."""
     async with Proxy(redis.port) as proxy:
         version = redis.answers("INFO", "server").partition("redis_version:")[2].split()[0].encode()
         proxy.changes = {
@@ -361,8 +359,8 @@ async def test_a_redis_that_is_too_old_is_named(redis: RedisServer) -> None:
         await store.close()
 
 
-async def test_a_slot_that_moves_to_a_node_without_slots(tmp_path: Path) -> None:
-    """redis-py does not know such a node (its issue 4214). The failure has to say what is going on."""
+async def test_the_error_explains_a_slot_that_moves_to_a_new_node(tmp_path: Path) -> None:
+    """redis-py does not know such a node (its issue 4214). The error must say what is going on."""
     (port, new_port) = cluster_ports(2)
     node = start_cluster_of_one(tmp_path / "node", port, port=port)
     new = RedisServer(tmp_path / "new", ("--cluster-enabled", "yes"), new_port).start()
@@ -391,10 +389,10 @@ async def test_a_slot_that_moves_to_a_node_without_slots(tmp_path: Path) -> None
         new.stop()
 
 
-async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primary(
+async def test_rule_12_the_app_moves_from_a_demoted_server_to_the_new_primary(
     redis: RedisServer, tmp_path: Path
 ) -> None:
-    """Behind an address that moves from one server to another, as managed Redis does it."""
+    """One address moves from one server to the other, as with managed Redis."""
     new_primary = RedisServer(tmp_path / "new").start()
     async with Proxy(redis.port) as proxy:
         store = RedisStore(proxy.url)
@@ -412,14 +410,14 @@ async def test_rule_12_a_server_that_became_a_replica_is_left_for_the_new_primar
 async def test_rule_12_hundreds_at_once_wait_their_turn(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
-    """For one session, which is at one server of a cluster; and from the first moment, before that is explored."""
+    """All load one session, so from one server of a cluster, and start before the client has explored the cluster."""
     store = RedisStore(empty_store(kind, request, tmp_path))
     for _ in range(2):
         assert await asyncio.gather(*(store.load(digest("one")) for _ in range(300))) == [None] * 300
     await store.close()
 
 
-def test_rule_10_the_keys_expiry_is_that_of_the_session(start_server: StartServer, redis: RedisServer) -> None:
+def test_rule_10_the_key_expires_with_the_session(start_server: StartServer, redis: RedisServer) -> None:
     server = start_server(store=redis.url, environment={"SESSION_IDLE_TIMEOUT": "600"})
     key = f"session:{digest(token_of(server.visitor('x')))}"
     assert 590 <= int(redis.answers("TTL", key)) <= 600
@@ -465,7 +463,7 @@ def test_two_machines_lose_no_update(two_machines: tuple[Server, Server]) -> Non
 
 
 @pytest.mark.parametrize("ends", ["dies", "hangs"])
-def test_rule_12_the_app_recovers_by_itself_when_a_primary_of_the_cluster(
+def test_rule_12_the_app_recovers_when_a_primary_of_the_cluster_fails(
     start_server: StartServer, tmp_path: Path, ends: str
 ) -> None:
     cluster = RedisCluster(tmp_path).start()
@@ -505,7 +503,9 @@ def test_rule_12_the_app_recovers_by_itself_when_a_primary_of_the_cluster(
 
 
 @pytest.mark.parametrize("url", ["valkey://127.0.0.1:{}/0", "redis://127.0.0.1:{}"])
-def test_other_spellings_of_the_address(start_server: StartServer, redis: RedisServer, url: str) -> None:
+def test_other_schemes_and_spellings_of_the_address_work(
+    start_server: StartServer, redis: RedisServer, url: str
+) -> None:
     server = start_server(store=url.format(redis.port))
     assert shown_text(server.visitor("x").get(HOME).text) == "x"
 
@@ -553,7 +553,7 @@ async def test_the_rights_in_the_docs_are_enough(request: pytest.FixtureRequest,
             server.answers("ACL", "DELUSER", "app")
 
 
-def test_redis_over_tls(start_server: StartServer, tmp_path: Path) -> None:
+def test_the_store_connects_to_redis_over_tls(start_server: StartServer, tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = [
         require("openssl"),

@@ -1,4 +1,4 @@
-"""Connections to Redis that die: while they are idle, while a command is under way, and too few of them."""
+"""Connections to Redis that die while they are idle or while a command is under way; and too few connections."""
 
 import asyncio
 import socket
@@ -39,7 +39,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @dataclass
 class Place:
-    """A Redis of one kind, to be reached through a proxy."""
+    """A Redis of one kind, behind a proxy."""
 
     server: RedisServer
     kind: str
@@ -96,7 +96,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
 
 
 @pytest.mark.parametrize("how", ["reset", "close", "forget"])
-def test_rule_12_connections_that_died_while_idle_cost_no_visitor_an_error(
+def test_rule_12_connections_that_died_while_idle_cause_no_error(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None], how: str
 ) -> None:
     async def use_the_store() -> None:
@@ -130,10 +130,10 @@ def test_rule_12_connections_that_died_while_idle_cost_no_visitor_an_error(
     run(use_the_store())
 
 
-def test_rule_12_connections_that_died_and_are_noticed_one_after_the_other(
+def test_rule_12_dead_connections_that_are_noticed_one_by_one_cause_no_error(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:
-    """A cluster is explored again for each. That has to be quick, because the requests wait for it in turn."""
+    """The client explores the cluster again for each. That must be quick, because the requests wait for it in turn."""
 
     async def use_the_store() -> None:
         async with place.store() as (proxy, store):
@@ -152,10 +152,10 @@ def test_rule_12_connections_that_died_and_are_noticed_one_after_the_other(
     run(use_the_store())
 
 
-def test_rule_12_a_connection_that_dies_the_moment_it_is_used(
+def test_rule_12_a_connection_that_dies_when_it_is_used_causes_no_error(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:
-    """Without a turn of the event loop, in which it could notice."""
+    """The event loop has no turn in which it could notice."""
 
     async def use_the_store() -> None:
         async with place.store() as (proxy, store):
@@ -172,7 +172,7 @@ def test_rule_12_a_connection_that_dies_the_moment_it_is_used(
 def test_rule_12_a_dead_connection_is_noticed_before_a_command_is_sent(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None], how: str
 ) -> None:
-    """So that even a delete can tell what it did."""
+    """This way even a delete knows what it did."""
 
     async def use_the_store() -> None:
         async with place.store("&health_check_interval=1") as (proxy, store):
@@ -213,10 +213,10 @@ def test_rule_15_a_connection_is_checked_only_after_30_seconds_without_use(place
     asyncio.run(use_the_store())
 
 
-def test_rule_12_a_server_that_resets_every_connection_is_a_failure_of_the_store(
+def test_rule_12_a_server_that_resets_every_connection_counts_as_a_failed_store(
     run: Callable[[Coroutine[Any, Any, None]], None],
 ) -> None:
-    """At any moment of the handshake, with any of the errors that this causes."""
+    """This includes every moment of the handshake, and every error that the reset causes."""
 
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if number := len(resets) % 3:
@@ -252,7 +252,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def test_rule_12_a_command_is_repeated_on_a_new_connection(redis: RedisServer) -> None:
-    """Not on one that has been idle beside the lost one, and may be as dead."""
+    """The new connection is not one that was idle beside the lost one, because it may be dead too."""
     async with Proxy(redis.port) as proxy:
         store = RedisStore(proxy.url)
         await store.load("a")
@@ -280,7 +280,7 @@ async def losing(redis: RedisServer, command: bytes) -> AsyncIterator[RedisStore
         await store.close()
 
 
-async def test_rule_12_what_a_command_did_whose_answer_was_lost_is_found_out(redis: RedisServer) -> None:
+async def test_rule_12_the_second_try_finds_out_what_the_first_did(redis: RedisServer) -> None:
     async with losing(redis, b"GET") as store:
         assert await store.load("a") == b"1"
     redis.answers("FLUSHALL")
@@ -305,10 +305,12 @@ async def test_rule_12_what_a_command_did_whose_answer_was_lost_is_found_out(red
 
 
 @pytest.mark.parametrize("old", [None, b"1"])
-async def test_rule_12_a_delete_whose_answer_was_lost_claims_nothing(redis: RedisServer, old: bytes | None) -> None:
-    """It is not known whether this call removed the record, or another."""
+async def test_rule_12_a_delete_whose_answer_was_lost_does_not_claim_success(
+    redis: RedisServer, old: bytes | None
+) -> None:
+    """The store cannot know whether this call or another removed the record."""
     async with losing(redis, b"EVAL" if old else b"DEL") as store:
-        with pytest.raises(StoreUnavailable, match="may have been done"):
+        with pytest.raises(StoreUnavailable, match="the command may have run"):
             await store.delete("a", old)
         assert await store.load("a") is None
 
@@ -325,20 +327,20 @@ async def test_rule_5_a_repeated_replace_does_not_undo_a_later_one(redis: RedisS
         while proxy.lose_answer_to:
             await asyncio.sleep(0)
         proxy.changes = {}
-        with pytest.raises(StoreUnavailable, match="may have been done"):
+        with pytest.raises(StoreUnavailable, match="the command may have run"):
             await replacing
         assert await other.load("a") == b"3"
         await store.close()
         await other.close()
 
 
-async def test_rule_12_no_message_denies_a_save_that_may_have_happened(redis: RedisServer) -> None:
-    """Redis carries out the save, and then hangs."""
+async def test_rule_12_no_message_rules_out_a_save_that_may_have_happened(redis: RedisServer) -> None:
+    """Redis runs the save, and then hangs."""
     async with Proxy(redis.port) as proxy:
         store = RedisStore(proxy.url)
         assert await store.create("a", b"1", FAR)
         await proxy.forget()
-        proxy.target = free_port()  # nobody listens there, so it cannot be found out either
+        proxy.target = free_port()  # nothing listens there, so the second try fails too
         await asyncio.sleep(0.15)
         with pytest.raises(StoreUnavailable) as failure:
             await store.replace("a", b"1", b"2", FAR)
@@ -351,7 +353,7 @@ async def test_rule_12_no_message_denies_a_save_that_may_have_happened(redis: Re
 
 
 @pytest.mark.parametrize("number", [1, 3])
-async def test_rule_12_requests_wait_for_one_of_few_connections(redis: RedisServer, number: int) -> None:
+async def test_rule_12_requests_wait_for_a_free_connection(redis: RedisServer, number: int) -> None:
     store = RedisStore(f"{redis.url}?max_connections={number}")
 
     async def save(name: str) -> None:
@@ -366,7 +368,7 @@ async def test_rule_12_requests_wait_for_one_of_few_connections(redis: RedisServ
     await store.close()
 
 
-async def test_rule_12_requests_wait_for_one_of_few_connections_to_a_cluster(place: Place) -> None:
+async def test_rule_12_requests_wait_for_a_free_connection_to_a_cluster(place: Place) -> None:
     if place.kind == "cluster":
         async with place.store("&max_connections=3") as (_, store):
             assert await asyncio.gather(*(store.create(str(n), b"1", FAR) for n in range(200))) == [True] * 200

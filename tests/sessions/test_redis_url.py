@@ -1,4 +1,4 @@
-"""A URL that cannot work is refused at the start, with a message that shows no part of it."""
+"""An unusable URL is refused at the start, with a message that shows no part of it."""
 
 import asyncio
 import inspect
@@ -61,7 +61,7 @@ def refusal(url: str) -> str:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kind", PARTS_THAT_CANNOT_WORK)
-def test_a_part_that_cannot_work_is_refused_and_not_shown(scheme: str, kind: str) -> None:
+def test_an_unusable_part_of_a_url_is_refused_and_not_shown(scheme: str, kind: str) -> None:
     for part in PARTS_THAT_CANNOT_WORK[kind]:
         message = refusal(TEMPLATES[kind].format(scheme=scheme, part=part))
         for piece in (SECRET, SECRET.lower(), *([part] if len(part) > 4 else [])):
@@ -124,14 +124,14 @@ def test_an_option_that_is_unknown_or_given_twice_is_refused_and_not_shown(schem
 
 
 @pytest.mark.parametrize("scheme", TLS_SCHEMES)
-def test_the_flag_of_certificates(scheme: str) -> None:
+def test_ssl_cert_reqs_takes_only_its_documented_values(scheme: str) -> None:
     message = refusal(f"{scheme}://127.0.0.1:1/0?ssl_cert_reqs=CERT_NONE")
     assert "ssl_cert_reqs has to be none, optional or required" in message
     _make_connection(RedisStore(f"{scheme}://127.0.0.1:1/0?ssl_cert_reqs=none"))
 
 
 @pytest.mark.parametrize("scheme", TLS_SCHEMES)
-def test_tls_files_that_cannot_work_are_refused(scheme: str, tmp_path: Path) -> None:
+def test_unusable_tls_files_are_refused(scheme: str, tmp_path: Path) -> None:
     garbage, key, encrypted, pem = (tmp_path / name for name in ("garbage", "key", "encrypted", "pem"))
     garbage.write_text("no certificate")
     request = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=x"]
@@ -183,12 +183,12 @@ def good_urls() -> Iterator[str]:
         yield f"{scheme}://localhost/0?health_check_interval=0&socket_keepalive=No&socket_read_size=4096&username=a"
 
 
-def test_a_variable_of_openssl_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_an_unusable_variable_of_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", "/no/such/folder/keys")
     assert "SSLKEYLOGFILE" in refusal("rediss://localhost")
 
 
-def test_good_urls() -> None:
+def test_good_urls_are_accepted() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for url in good_urls():

@@ -33,7 +33,7 @@ def test_rule_1_only_the_response_that_creates_a_session_sets_a_cookie(client: h
     assert "set-cookie" not in client.post(END).headers
 
 
-def test_rule_2_no_token_in_the_store_in_a_page_or_in_the_log(server: Server) -> None:
+def test_rule_2_no_token_is_in_the_store_a_page_or_the_log(server: Server) -> None:
     client = server.visitor("x")
     token = token_of(client)
     for path in (HOME, "/sample/session", "/nope"):
@@ -74,7 +74,7 @@ def test_rule_3_unknown_and_malformed_cookies_mean_no_session(client: httpx.Clie
     assert "set-cookie" not in response.headers
     response = client.post(END, headers=headers)
     assert response.status_code == 200
-    assert "set-cookie" not in response.headers, "it may be that of a successor"
+    assert "set-cookie" not in response.headers, "the cookie may be that of a later session"
     response = client.put(UPDATE, content="a", headers=headers | {b"Content-Type": b"text/plain"})
     assert response.status_code == 200
     assert client.cookies["session"] not in (value, UNKNOWN)
@@ -83,7 +83,7 @@ def test_rule_3_unknown_and_malformed_cookies_mean_no_session(client: httpx.Clie
 @pytest.mark.parametrize(
     "cookies", ["session=x; {}; session=y", "a=b; {}", "{}; {}", "session=; {}", "session;{};;", "Session=x;{}"]
 )
-def test_rule_3_garbage_and_duplicates_beside_the_cookie_do_no_harm(server: Server, cookies: str) -> None:
+def test_rule_3_garbage_and_duplicate_cookies_do_no_harm(server: Server, cookies: str) -> None:
     client = server.visitor("mine")
     mine = f"session={client.cookies['session']}"
     client.cookies.clear()
@@ -128,12 +128,12 @@ def test_rule_8_a_destroyed_token_is_dead(server: Server) -> None:
     assert shown_text(server.client(token).get(HOME).text) == DEFAULT
 
 
-def test_rule_13_the_cookie_on_http(client: httpx.Client) -> None:
+def test_rule_13_the_cookie_has_the_right_name_and_flags_on_http(client: httpx.Client) -> None:
     header = client.put(UPDATE, content="a", headers=TEXT).headers["set-cookie"]
     assert re.fullmatch(r"session=[\w-]{43}; HttpOnly; Max-Age=604800; Path=/; SameSite=lax", header, re.IGNORECASE)
 
 
-def test_rule_13_the_cookie_on_https(client: httpx.Client) -> None:
+def test_rule_13_the_cookie_has_the_right_name_and_flags_on_https(client: httpx.Client) -> None:
     https = {"X-Forwarded-Proto": "https"}  # uvicorn trusts it from 127.0.0.1
     response = client.put(UPDATE, content="a", headers=TEXT | https)
     header = response.headers["set-cookie"]
@@ -158,7 +158,7 @@ def test_rule_13_a_proxy_that_is_not_trusted_is_reported_once(start_server: Call
 
 @pytest.mark.parametrize("path", [HOME, "/sample/session"])
 @pytest.mark.parametrize("with_session", [True, False])
-def test_rule_14_what_depends_on_the_session_is_kept_out_of_caches(
+def test_rule_14_responses_that_depend_on_the_session_are_not_cached(
     server: Server, path: str, with_session: bool
 ) -> None:
     client = server.visitor("a") if with_session else server.client()
@@ -168,7 +168,7 @@ def test_rule_14_what_depends_on_the_session_is_kept_out_of_caches(
         assert "cookie" in response.headers["vary"].lower()
 
 
-def test_rule_14_answers_to_writes_are_kept_out_of_caches_too(client: httpx.Client) -> None:
+def test_rule_14_responses_to_writes_are_not_cached(client: httpx.Client) -> None:
     for response in (
         client.put(UPDATE, content="a", headers=TEXT),
         client.put(UPDATE, data={"text": "a"}, headers=HTMX),
@@ -190,7 +190,7 @@ def test_rule_10_an_expired_session_is_not_served(start_server: Callable[..., Se
     assert token_of(late) != token
 
 
-def test_a_response_of_400_or_above_that_refused_the_body_saves_nothing(server: Server) -> None:
+def test_a_refused_body_saves_nothing(server: Server) -> None:
     client = server.visitor("kept")
     for content, headers in [(b"\xff", TEXT), (b"a\0b", TEXT), (b"x" * 65_537, TEXT), (b"nothing=1", FORM)]:
         assert client.put(UPDATE, content=content, headers=headers).status_code in (400, 413)

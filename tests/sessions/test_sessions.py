@@ -1,4 +1,4 @@
-"""The rules of sessions, straight at the session package, on every store."""
+"""The rules of sessions, tested directly on the session package, on every store."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ async def test_rule_1_reading_creates_nothing(sessions: SessionManager) -> None:
     assert (session.id, session.cookie, await sessions.store.count()) == (None, None, 0)
 
 
-async def test_rule_2_the_store_knows_the_digest_of_the_token_only(sessions: SessionManager) -> None:
+async def test_rule_2_the_store_knows_only_the_digest_of_the_token(sessions: SessionManager) -> None:
     token = await stored(sessions, quote="x")
     session = await sessions.start(token)
     assert len(token) == 43
@@ -98,7 +98,7 @@ async def test_rule_4_nested_changes_are_found(sessions: SessionManager) -> None
 @pytest.mark.parametrize(
     ("before", "after"), [(1, True), (1, 1.0), (0, False), ([1], [True]), ({"a": 0}, {"a": False})]
 )
-async def test_rule_4_values_that_python_calls_equal_are_told_apart(
+async def test_rule_4_values_that_are_equal_only_in_python_count_as_different(
     sessions: SessionManager, before: Any, after: Any
 ) -> None:
     token = await stored(sessions, value=before)
@@ -122,7 +122,7 @@ async def test_rule_4_an_unchanged_session_is_never_written(sessions: SessionMan
     assert calls == []
 
 
-async def test_rule_5_saves_of_different_keys_keep_both(sessions: SessionManager) -> None:
+async def test_rule_5_saves_of_different_keys_keep_both_changes(sessions: SessionManager) -> None:
     token = await stored(sessions, base=0)
     one, other = await sessions.start(token), await sessions.start(token)
     one[ONE] = 1
@@ -151,7 +151,7 @@ async def test_rule_5_a_deleted_key_stays_deleted(sessions: SessionManager) -> N
     assert await values_of(sessions, token) == {"kept": 2}
 
 
-async def test_rule_5_deleting_what_another_request_writes_later_leaves_the_write(sessions: SessionManager) -> None:
+async def test_rule_5_a_later_write_survives_the_deletion_by_another_request(sessions: SessionManager) -> None:
     token = await stored(sessions, key=1)
     deleting, writing = await sessions.start(token), await sessions.start(token)
     del deleting[KEY]
@@ -171,7 +171,7 @@ async def test_rule_5_null_and_nested_objects_are_replaced_whole(sessions: Sessi
     assert await values_of(sessions, token) == {"a": {"z": 1}, "b": [], "c": 2**70, "d": None}
 
 
-async def test_rule_5_a_second_save_in_a_request_undoes_nothing_of_another(sessions: SessionManager) -> None:
+async def test_rule_5_a_second_save_undoes_no_change_of_another_request(sessions: SessionManager) -> None:
     token = await stored(sessions, a=1, b=1)
     one, other = await sessions.start(token), await sessions.start(token)
     other[B] = 2
@@ -193,11 +193,11 @@ async def test_rule_6_an_ended_session_stays_ended(sessions: SessionManager, end
         await late.save()
     assert late.cookie is None
     assert await values_of(sessions, token) == {}
-    await reader.save()  # it changed nothing, so it has nothing to complain about
+    await reader.save()  # it changed nothing, so it raises no error
     assert reader.cookie is None
 
 
-async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
+async def test_rule_6_a_session_that_expired_meanwhile_refuses_changes(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = await stored(sessions, quote="a")
@@ -209,7 +209,7 @@ async def test_rule_6_a_session_that_expires_meanwhile_takes_no_changes(
         await late.save()
 
 
-async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_back(sessions: SessionManager) -> None:
+async def test_rule_6_rotating_an_ended_session_does_not_bring_it_back(sessions: SessionManager) -> None:
     token = await stored(sessions, quote="a")
     late, ending = await sessions.start(token), await sessions.start(token)
     await ending.destroy()
@@ -218,7 +218,7 @@ async def test_rule_6_rotating_a_session_that_ended_meanwhile_brings_nothing_bac
     assert await sessions.store.count() == 0
 
 
-async def test_rule_8_destroy_is_immediate_and_a_write_after_it_starts_anew(sessions: SessionManager) -> None:
+async def test_rule_8_destroy_is_immediate_and_a_later_write_starts_a_new_session(sessions: SessionManager) -> None:
     token = await stored(sessions, quote="a", other=1)
     session = await sessions.start(token)
     await session.destroy()
@@ -232,7 +232,7 @@ async def test_rule_8_destroy_is_immediate_and_a_write_after_it_starts_anew(sess
     assert await values_of(sessions, session.cookie[0]) == {"quote": "b"}
 
 
-async def test_rule_8_who_finds_the_session_gone_does_not_delete_the_cookie_of_its_successor(
+async def test_rule_8_a_destroy_of_an_ended_session_does_not_delete_the_cookie(
     sessions: SessionManager,
 ) -> None:
     token = await stored(sessions, quote="a")
@@ -311,7 +311,7 @@ async def test_rule_10_the_absolute_lifetime_is_never_extended(
     assert session.cookie[1] <= 6
     monkeypatch.setattr(time, "time", lambda: start + sessions.lifetime + 1)
     assert await values_of(sessions, session.cookie[0]) == {}
-    assert await sessions.store.count() == 1, "it is not served, swept or not"
+    assert await sessions.store.count() == 1, "it is not served, whether swept or not"
 
 
 CORRUPT = [
@@ -338,7 +338,7 @@ CORRUPT = [
 
 
 @pytest.mark.parametrize("raw", CORRUPT, ids=range(len(CORRUPT)))
-async def test_rule_11_a_corrupt_record_counts_as_none_and_the_next_save_replaces_it(
+async def test_rule_11_a_corrupt_record_counts_as_no_session_and_the_next_save_replaces_it(
     sessions: SessionManager, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await stored(sessions, quote="a")
@@ -355,7 +355,7 @@ async def test_rule_11_a_corrupt_record_counts_as_none_and_the_next_save_replace
     assert await sessions.store.count() == 1
 
 
-async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list[str]) -> None:
+async def test_rule_15_each_action_makes_the_expected_round_trips(sessions: SessionManager, calls: list[str]) -> None:
     def trips() -> int:
         number = len(calls)
         calls.clear()
@@ -380,7 +380,7 @@ async def test_rule_15_cost_in_round_trips(sessions: SessionManager, calls: list
 
 
 class Strange:
-    """Something that JSON knows nothing of."""
+    """Something that JSON cannot represent."""
 
     def __str__(self) -> str:
         return "strange"  # the test's name must be the same in every process
@@ -391,7 +391,7 @@ class Strange:
     [Strange(), {1, 2}, (1, 2), b"bytes", math.nan, math.inf, {1: "int key"}, {True: 1}, [(1,)], "\ud800", 1j],
     ids=str,
 )
-async def test_rule_18_what_is_not_json_fails_where_it_is_assigned(sessions: SessionManager, value: Any) -> None:
+async def test_rule_18_assigning_a_value_that_is_not_json_raises_an_error(sessions: SessionManager, value: Any) -> None:
     session = await sessions.start()
     with pytest.raises(InvalidValue, match="'cart'"):
         session[CART] = value
@@ -401,7 +401,7 @@ async def test_rule_18_what_is_not_json_fails_where_it_is_assigned(sessions: Ses
 @pytest.mark.parametrize(
     "value", [None, True, 0, -(2**63), 2**70, 0.1, 1e308, "", "\0\uffff😀", [], {}, {"": [None, {"a": {}}]}]
 )
-async def test_rule_18_every_json_value_comes_back_as_it_was(sessions: SessionManager, value: Any) -> None:
+async def test_rule_18_every_json_value_comes_back_unchanged(sessions: SessionManager, value: Any) -> None:
     back = (await values_of(sessions, await stored(sessions, value=value)))["value"]
     assert json.dumps(back) == json.dumps(value)
 
@@ -423,10 +423,10 @@ async def test_rule_18_a_nested_value_that_is_not_json_is_found_at_the_save(sess
 
 
 @pytest.mark.parametrize("store_url", ["memory"], indirect=True)
-async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
+async def test_rule_12_a_request_stops_asking_a_slow_store(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call is answered in time, but somebody else was always faster, so that the save has to be tried anew."""
+    """The store answers each call in time, but another save is always faster, so this save has to be tried again."""
     token = await stored(sessions, quote="x")
     monkeypatch.setattr("app.sessions.records.TIMEOUT", 0.2)
 
@@ -442,14 +442,14 @@ async def test_rule_12_a_request_does_not_ask_a_slow_store_again_and_again(
     session[QUOTE] = "y"
     with pytest.raises(StoreUnavailable, match=r"already waited [\d.]+ s"):
         await asyncio.wait_for(session.save(), 2)
-    assert len(attempts) <= 2, "0.15 s twice is longer than 0.2; on a slow machine once may be, too"
+    assert len(attempts) <= 2, "two calls of 0.15 s exceed 0.2 s; on a slow machine one may exceed it too"
 
 
 @pytest.mark.parametrize("store_url", ["memory"], indirect=True)
-async def test_rule_12_a_store_that_only_says_that_its_time_is_up(
+async def test_rule_12_a_timeout_without_a_message_gets_a_reason(
     sessions: SessionManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As `asyncio.timeout` does in a store of one's own: an error without a word."""
+    """`asyncio.timeout` in a custom store raises an error without a message."""
 
     async def give_up(*_: object) -> bytes | None:
         raise TimeoutError
@@ -489,4 +489,4 @@ async def test_a_session_is_a_dict(sessions: SessionManager) -> None:
     assert (sorted(session), len(session), "b" in session) == (["b", "c"], 2, True)
     session.clear()
     await session.save()
-    assert session.id is not None, "an emptied session is still a session"
+    assert session.id is not None, "a session without values is still a session"

@@ -1,4 +1,4 @@
-"""The SQLite store: what it syncs to the disk, its tables, its mode, and what happens to its files under the app."""
+"""The SQLite store: what it syncs to the disk, its tables, its mode, and what happens if its files change."""
 
 import asyncio
 import fcntl
@@ -47,7 +47,7 @@ def back_up(source: Path, target: Path) -> Path:
 # Rule 8: a removal is on the disk
 
 
-def test_rule_8_a_removal_is_synced_before_it_is_answered_and_a_save_is_not(database: Path) -> None:
+def test_rule_8_a_removal_is_synced_before_it_is_confirmed_and_a_save_is_not(database: Path) -> None:
     program = """
 import asyncio, os, sys
 from pathlib import Path
@@ -109,14 +109,16 @@ async def test_rule_8_other_requests_are_served_while_a_sync_hangs(
     assert await store.load("a") is None, "it has ended already"
     assert await store.load("b") == b"1"
     assert await store.replace("b", b"1", b"2", FAR)
-    assert not removal.done(), "it is not answered before it is on the disk"
+    assert not removal.done(), "it is not confirmed before it is on the disk"
     released.set()
     assert await removal
     await store.close()
 
 
 @pytest.mark.full
-async def test_rule_8_a_sync_that_fails_or_hangs_is_an_outage(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rule_8_a_sync_that_fails_or_hangs_counts_as_a_failed_store(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = SQLiteStore(database)
     for name in "ab":
         await store.create(name, b"1", FAR)
@@ -155,7 +157,7 @@ async def test_two_tables_in_one_file_do_not_see_each_other(database: Path) -> N
 
 
 @pytest.mark.parametrize("table", ["", "a b", 'a"b', "a;b", "1a", "sqlite_a", "A", "é", "a\n", "a" * 100])
-def test_a_name_that_is_no_table_is_refused(database: Path, table: str) -> None:
+def test_an_invalid_table_name_is_refused(database: Path, table: str) -> None:
     with pytest.raises(ValueError, match="table"):
         SQLiteStore(database, table=table)
 
@@ -163,7 +165,7 @@ def test_a_name_that_is_no_table_is_refused(database: Path, table: str) -> None:
 # The file
 
 
-async def test_the_files_behind_a_symbolic_link_are_for_their_owner_only(tmp_path: Path) -> None:
+async def test_only_the_owner_may_read_the_files_behind_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     link, target = tmp_path / "link.sqlite3", tmp_path / "disk/sessions.sqlite3"
     link.symlink_to(target)
@@ -187,13 +189,13 @@ def garbage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "remedy"),
     [
-        (garbage, "Some other file is there. Move it away"),
+        (garbage, "It belongs to something else. Move it away"),
         (lambda path: path.mkdir(), "It is a directory. Name a file in it"),
         (lambda path: path.parent.rmdir(), "Its folder does not exist. Try: mkdir -p"),
     ],
     ids=["garbage", "directory", "no folder"],
 )
-def test_what_is_wrong_with_the_file_is_told_with_a_remedy_that_fits(
+def test_each_problem_with_the_file_is_reported_with_its_remedy(
     tmp_path: Path, prepare: Callable[[Path], None], remedy: str
 ) -> None:
     path = tmp_path / "folder/sessions.sqlite3"
@@ -208,11 +210,11 @@ def test_what_is_wrong_with_the_file_is_told_with_a_remedy_that_fits(
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
-# The life of the file under a running app
+# Changes of the file while the app runs
 
 
 def ask_each_worker(server: Server, token: str, times: int = 24) -> list[httpx.Response]:
-    """Ask on new connections, so that every worker process gets some of the requests."""
+    """Send the requests on new connections, so every worker process gets some."""
     answers = []
     for _ in range(times):
         with server.client(token) as client:
@@ -226,7 +228,7 @@ def fill(server: Server, number: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
-def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
+def test_a_replaced_file_is_noticed_and_both_files_stay_intact(
     start_server: StartServer, tmp_path: Path, workers: int
 ) -> None:
     server = start_server(workers=workers)
@@ -245,7 +247,7 @@ def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
         with server.client(token_of(kept)) as client:
             assert client.put(UPDATE, content=f"new {n}", headers=TEXT).status_code == 200
     assert {shown_text(answer.text) for answer in ask_each_worker(server, token_of(kept))} == {"new 9"}
-    server.wait_for_log("was deleted, moved or replaced while the app runs")
+    server.wait_for_log("was deleted, moved or replaced while the app was running")
     assert "The session store fails" not in server.log
     server.stop()
     assert sorted(path.name for path in server.folder.glob("sessions*")) == ["sessions.sqlite3"]
@@ -257,9 +259,7 @@ def test_a_file_that_is_replaced_is_noticed_and_both_files_stay_whole(
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.full
-def test_a_file_that_is_replaced_is_noticed_at_the_stop_too(
-    start_server: StartServer, tmp_path: Path, workers: int
-) -> None:
+def test_a_file_replaced_before_the_stop_is_noticed(start_server: StartServer, tmp_path: Path, workers: int) -> None:
     server = start_server(workers=workers)
     fill(server, 20, "before")
     backup = back_up(server.database, tmp_path / "backup")
@@ -282,7 +282,7 @@ def test_a_file_that_is_replaced_is_noticed_at_the_stop_too(
     ],
     ids=len,
 )
-def test_a_file_that_is_deleted_ends_all_sessions(start_server: StartServer, workers: int, suffixes: list[str]) -> None:
+def test_deleting_the_file_ends_all_sessions(start_server: StartServer, workers: int, suffixes: list[str]) -> None:
     server = start_server(workers=workers)
     fill(server, 40, "before")
     visitor = server.visitor("before")
@@ -324,7 +324,7 @@ def test_no_save_is_lost_if_a_file_beside_the_database_is_deleted(
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("content", ["older", "backup", "empty"])
 @pytest.mark.full
-def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
+def test_an_overwritten_file_is_refused_and_its_content_stays_intact(
     start_server: StartServer, tmp_path: Path, workers: int, content: str
 ) -> None:
     server = start_server(workers=workers)
@@ -342,7 +342,7 @@ def test_a_file_that_is_overwritten_is_refused_and_its_content_stays_whole(
     expected = {"older": 40, "backup": 41, "empty": 0}[content]
     shutil.copyfile(copy, server.database)  # what cp does: the file stays the same
     assert {answer.status_code for answer in ask_each_worker(server, token_of(visitor))} == {503}
-    server.wait_for_log("was overwritten while the app runs. Restart the app")
+    server.wait_for_log("was overwritten while the app was running. Restart the app")
     server.stop()
     assert server.database.read_bytes() == copy.read_bytes(), "nothing was written into it"
     server.start()
@@ -413,7 +413,7 @@ async def test_two_stores_of_a_process_notice_a_deleted_file(database: Path) -> 
     assert integrity(database) == "ok"
 
 
-async def test_a_symbolic_link_that_leads_elsewhere_now_is_noticed(tmp_path: Path) -> None:
+async def test_a_symbolic_link_with_a_new_target_is_noticed(tmp_path: Path) -> None:
     link = tmp_path / "sessions.sqlite3"
     link.symlink_to(tmp_path / "one")
     store = SQLiteStore(link)
@@ -427,8 +427,8 @@ async def test_a_symbolic_link_that_leads_elsewhere_now_is_noticed(tmp_path: Pat
 
 
 @pytest.mark.full
-async def test_a_moved_file_whose_last_saves_cannot_be_kept_is_refused(database: Path, tmp_path: Path) -> None:
-    """Until a reader in another process lets go of them, the last saves are nowhere but in the -wal file."""
+async def test_a_request_fails_if_the_last_saves_of_a_moved_file_cannot_be_kept(database: Path, tmp_path: Path) -> None:
+    """While a reader in another process has a transaction open, the last saves exist only in the -wal file."""
     store = SQLiteStore(database)
     await store.create("a", b"1", FAR)
     with closing(sqlite3.connect(database, isolation_level=None)) as reader:
@@ -447,14 +447,14 @@ async def test_a_moved_file_whose_last_saves_cannot_be_kept_is_refused(database:
 
 
 async def test_a_copy_that_fails_leaves_nothing_behind(database: Path) -> None:
-    """On a full disk it would take up the space that the saves need."""
+    """On a full disk, leftovers would take up the space that the saves need."""
     store = SQLiteStore(database)
     await store.create("a", b"1" * 50_000, FAR)
     os.unlink(f"{database}-wal")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))  # fails as a full disk does, for this process alone
     try:
-        with pytest.raises(StoreUnavailable, match="Check that the disk is not full"):
+        with pytest.raises(StoreUnavailable, match="Check that the disk works and is not full"):
             await store.load("a")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -464,7 +464,7 @@ async def test_a_copy_that_fails_leaves_nothing_behind(database: Path) -> None:
     assert integrity(database) == "ok"
 
 
-async def test_a_process_that_starts_after_the_file_was_deleted_takes_over_nothing(database: Path) -> None:
+async def test_a_process_started_after_the_file_was_deleted_takes_over_nothing(database: Path) -> None:
     store = SQLiteStore(database)
     await store.create("a", b"1", FAR)
     database.unlink()
@@ -501,13 +501,13 @@ async def test_files_are_opened_by_one_process_at_a_time(database: Path) -> None
     await store.close()
 
 
-async def test_a_file_that_another_process_has_opened_anew_is_shared_with_it(database: Path) -> None:
+async def test_a_file_that_another_process_has_reopened_is_shared_with_it(database: Path) -> None:
     """The file was moved away and back. Another process noticed; this one was idle meanwhile."""
     store = SQLiteStore(database)
     await store.create("a", b"1", FAR)
     with closing(sqlite3.connect(database)) as db:
         db.execute("PRAGMA wal_checkpoint")
-    for suffix in ("-wal", "-shm"):  # what the other process does before it lets go of the file
+    for suffix in ("-wal", "-shm"):  # what the other process does before it closes the file
         Path(f"{database}{suffix}").unlink()
     program = """
 import asyncio, sys

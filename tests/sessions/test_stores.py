@@ -1,4 +1,4 @@
-"""Every store keeps the contract: ours, and the example of one that somebody else might have written."""
+"""Every store keeps the contract: ours, and the example of a custom store."""
 
 import asyncio
 import fcntl
@@ -33,7 +33,7 @@ class TestOurStores(StoreContract):
     def _expiry(self, kind: str) -> None:
         self.expires_by_itself = kind in ("redis", "cluster")
         if kind == "cluster":
-            self.cold_stores = 4  # each explores all nodes, which costs the one process of this test much CPU
+            self.cold_stores = 4  # each explores all nodes, which takes much CPU time in the one process of this test
 
     @pytest.fixture
     async def store(self, store_url: str) -> AsyncIterator[Store]:
@@ -128,7 +128,7 @@ class TestTheExample(StoreContract):
 
         return locked
 
-    async def test_sessions_work_on_it(self, store: Store) -> None:
+    async def test_sessions_work_on_the_folder_store(self, store: Store) -> None:
         sessions = SessionManager(store)
         session: Session = await sessions.start()
         session[QUOTE] = "in a file"
@@ -137,11 +137,11 @@ class TestTheExample(StoreContract):
         assert dict(await sessions.start(session.cookie[0])) == {"quote": "in a file"}
 
 
-# Bad stores fail the suite. Each is one that works at first sight.
+# Bad stores fail the suite. Each of them seems to work at first sight.
 
 
 class NarrowColumn(MemoryStore):
-    """Keeps the deadline as PostgreSQL's REAL does, in 32 bits: at this time of the century, in steps of 128 s."""
+    """Keeps the deadline in 32 bits, as PostgreSQL's REAL does: today that means steps of 128 s."""
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         return await super().create(session_id, record, struct.unpack("f", struct.pack("f", deadline))[0])
@@ -153,7 +153,7 @@ class WholeSeconds(MemoryStore):
 
 
 class SlowToCancel(MemoryStore):
-    """Its client library waits for the server when it is cancelled, as some do."""
+    """Its client library, like some real ones, waits for the server when it is cancelled."""
 
     hangs = False
 
@@ -197,7 +197,7 @@ class OneConnection(MemoryStore):
 
 
 class KeepsItsLock(MemoryStore):
-    """Lets go of its lock only if all goes well. The next call waits for ever."""
+    """Releases its lock only if the call succeeds. After a failure, the next call waits for ever."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ async def test_a_column_that_is_too_narrow_fails_the_suite() -> None:
 @pytest.mark.parametrize("store", [NarrowColumn(), WholeSeconds()])
 async def test_a_column_that_rounds_fails_the_suite(store: Store) -> None:
     with pytest.raises(AssertionError):
-        await StoreContract().test_an_instant_survives_to_the_millisecond(store)
+        await StoreContract().test_a_deadline_is_kept_to_the_millisecond(store)
 
 
 @pytest.mark.full
@@ -242,7 +242,7 @@ async def test_a_store_that_hangs_fails_the_suite() -> None:
 
 
 @pytest.mark.full
-async def test_the_helper_keeps_the_limit_where_cancelling_waits() -> None:
+async def test_within_limit_keeps_the_limit_even_if_cancelling_takes_long() -> None:
     store = WithTheHelper()
     await StoreContract().test_a_store_that_hangs_answers_within_the_limit(store, store.hang)
 
@@ -257,7 +257,7 @@ async def test_a_store_that_is_out_of_step_after_a_cancelled_call_fails_the_suit
 async def test_a_store_that_sweeps_twice_fails_the_suite() -> None:
     store = SweepsTwice()
     with pytest.raises(AssertionError):
-        await StoreContract().test_many_stores_sweep_at_once(lambda: store)
+        await StoreContract().test_many_concurrent_sweeps_return_each_id_once(lambda: store)
 
 
 # The helper for the time limit
@@ -272,7 +272,7 @@ async def test_within_limit_returns_what_the_call_returns_or_raises() -> None:
         await within_limit(fail())
 
 
-async def test_within_limit_abandons_a_call_whose_cancellation_waits() -> None:
+async def test_within_limit_does_not_wait_for_a_cancelled_call() -> None:
     ended = asyncio.Event()
 
     async def stubborn() -> None:
@@ -281,7 +281,7 @@ async def test_within_limit_abandons_a_call_whose_cancellation_waits() -> None:
         finally:
             await asyncio.sleep(0.2)
             ended.set()
-            raise ConnectionError("nobody may be told of this")  # an unheard error fails the test
+            raise ConnectionError("nobody may be told of this")  # an error that nobody retrieves fails the test
 
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match=r"no answer within 0\.05 s"):

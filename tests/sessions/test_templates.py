@@ -1,4 +1,4 @@
-"""Rule 23: templates read `session` everywhere. The layout greets by name and counts a cart, if it can know them."""
+"""Rule 23: templates read `session` everywhere. The layout shows the visitor's name and cart, if they are known."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -157,7 +157,9 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), PAGES)
-async def test_cases_session_in_the_base_template(templates: Any, method: str, path: str, status: int) -> None:
+async def test_rule_23_the_base_template_can_read_the_session(
+    templates: Any, method: str, path: str, status: int
+) -> None:
     async with a_site(templates) as app:
         for client, header in ((await ada(app), GREETED), (await app.visitor(), ANONYMOUS)):
             response = await client.request(method, path)
@@ -171,7 +173,7 @@ async def test_cases_session_in_the_base_template(templates: Any, method: str, p
 
 @pytest.mark.parametrize(("path", "status"), [("/public", 200), ("/public-denied", 403)])
 @pytest.mark.parametrize("store_is", ["up", "down"])
-async def test_rule_23_a_route_without_a_session_shows_neither(
+async def test_rule_23_a_page_without_a_session_shows_neither_login_nor_visitor(
     templates: Any, path: str, status: int, store_is: str
 ) -> None:
     store = BrokenStore()
@@ -187,14 +189,16 @@ async def test_rule_23_a_route_without_a_session_shows_neither(
 
 
 @pytest.mark.parametrize(("method", "path", "status"), PAGES)
-async def test_rule_23_while_the_store_is_down(templates: Any, method: str, path: str, status: int) -> None:
+async def test_rule_23_error_pages_are_complete_while_the_store_is_down(
+    templates: Any, method: str, path: str, status: int
+) -> None:
     store = BrokenStore()
     async with a_site(templates, store) as app:
         with_cookie, without = await ada(app), await app.visitor()
         store.broken = ALL_CALLS
         response = await with_cookie.request(method, path)
         assert response.status_code == (503 if path == "/page" and method == "GET" else status)
-        assert NEITHER in response.text, "it knows neither name nor cart"
+        assert NEITHER in response.text, "the page shows neither a name nor a cart"
         assert f"Error {response.status_code}" in response.text
         assert response.text.endswith("</html>"), "the page is complete"
         assert is_kept_out_of_caches(response)
@@ -214,7 +218,7 @@ async def test_rule_23_a_page_that_does_not_read_the_session_is_served_while_the
 
 
 @pytest.mark.parametrize("broken", ["replace", "create"])
-async def test_rule_23_a_save_that_fails_after_the_page_was_rendered(templates: Any, broken: str) -> None:
+async def test_rule_23_a_save_that_fails_replaces_the_rendered_page(templates: Any, broken: str) -> None:
     store = BrokenStore()
     async with a_site(templates, store) as app:
         client = await (ada(app) if broken == "replace" else app.visitor())
@@ -227,7 +231,7 @@ async def test_rule_23_a_save_that_fails_after_the_page_was_rendered(templates: 
         assert response.text.endswith("</html>")
 
 
-async def test_rule_23_templates_see_what_the_handler_changed_and_error_pages_what_is_stored(templates: Any) -> None:
+async def test_rule_23_templates_read_unsaved_changes_but_error_pages_only_stored_values(templates: Any) -> None:
     async with a_site(templates) as app:
         client = await ada(app)
         assert "Hello Ada, cart: 2" in (await client.post("/change-and-fail")).text
@@ -235,18 +239,18 @@ async def test_rule_23_templates_see_what_the_handler_changed_and_error_pages_wh
         assert "Hello Eve, cart: 3" in (await client.get("/page")).text
 
 
-async def test_rule_23_the_page_for_a_request_from_another_site_shows_neither(templates: Any) -> None:
+async def test_rule_23_the_page_for_a_cross_site_request_shows_neither_login_nor_visitor(templates: Any) -> None:
     async with a_site(templates) as app:
         response = await (await ada(app)).post("/change", headers={"Sec-Fetch-Site": "cross-site"})
         assert (response.status_code, NEITHER in response.text) == (403, True)
 
 
-async def test_rule_23_a_variable_named_session_of_the_handlers_own_wins(templates: Any) -> None:
+async def test_rule_23_a_handlers_own_variable_named_session_wins(templates: Any) -> None:
     async with a_site(templates) as app:
         assert (await (await ada(app)).get("/own")).text == "the handler&#39;s own"
 
 
-async def test_rule_23_a_template_that_pops_a_flash_message_also_on_a_404_page(templates: Any) -> None:
+async def test_rule_23_a_template_may_pop_a_flash_message_even_on_a_404_page(templates: Any) -> None:
     def flash_page(_: Request[Any, Any, Any], error: Exception) -> Template:
         return Template("flash.html", status_code=getattr(error, "status_code", 500))
 
@@ -259,7 +263,7 @@ async def test_rule_23_a_template_that_pops_a_flash_message_also_on_a_404_page(t
                 assert GREETED in response.text
 
 
-async def test_rule_23_after_clear_session_of_a_stock_connection_in_a_middleware(templates: Any) -> None:
+async def test_rule_23_templates_see_that_a_middleware_cleared_the_session(templates: Any) -> None:
     from litestar.connection import ASGIConnection
 
     def log_out(app: ASGIApp) -> ASGIApp:
@@ -288,7 +292,7 @@ async def test_rule_23_without_error_pages_of_its_own_an_app_still_answers_503(t
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT"])
-async def test_rule_14_answers_to_unknown_addresses_of_visitors_are_kept_out_of_caches(method: str) -> None:
+async def test_rule_14_responses_to_unknown_addresses_are_not_cached(method: str) -> None:
     async with site(page) as app:
         for client in (await app.visitor(kept=1), await app.visitor()):
             for path in ("/nowhere", "/page"):
@@ -302,7 +306,7 @@ async def test_rule_14_answers_to_unknown_addresses_of_visitors_are_kept_out_of_
 
 
 def test_rule_23_on_a_real_server_the_error_pages_are_complete(start_server: Callable[..., Server]) -> None:
-    """The whole project, with a store that fails from a certain moment."""
+    """The whole project, with a store that a test can make fail."""
     server = start_server(app="tests.sessions.templates_app:app", store="memory://")
     client = server.client()
     assert client.put(UPDATE, content="a", headers=TEXT).status_code == 200

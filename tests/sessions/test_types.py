@@ -57,5 +57,5 @@ def test_rule_24_type_checkers_find_nothing_in_the_app_or_in_correct_uses(report
     assert reports.keys() == {MISTAKES}
 
 
-def test_rule_24_the_layer_says_that_it_is_typed() -> None:
+def test_rule_24_the_layer_is_marked_as_typed() -> None:
     assert (PROJECT / "app/sessions/py.typed").exists()

@@ -1,4 +1,4 @@
-"""Rules 4, 11 and 18, and what people do who know other sessions: straight at the session, in memory."""
+"""Rules 4, 11 and 18, and what people who know other sessions try. In memory, without HTTP."""
 
 import asyncio
 import copy
@@ -68,10 +68,10 @@ BAD_VALUES: list[tuple[Any, str]] = [
     (Path("x"), "JSON has no PosixPath; store a dict, list, text or number"),
     (math.nan, "session['cart']: nan is not a JSON number"),
     (-math.inf, "session['cart']: -inf is not a JSON number"),
-    ("\ud800", "session['cart']: half of a surrogate pair is not a Unicode character"),
+    ("\ud800", "session['cart']: it has half of a surrogate pair, which is not a character"),
     ({1: "x"}, "session['cart']: key 1 of a dict must be a string"),
     ({None: "x"}, "session['cart']: key None of a dict must be a string"),
-    ({"\udfff": 1}, "half of a surrogate pair is not a Unicode character"),
+    ({"\udfff": 1}, "it has half of a surrogate pair, which is not a character"),
     (10**5000, "session['cart']: the number is too long for JSON; store hex(value)"),
     ([0, {"items": [(1,)]}], "session['cart'][1]['items'][0]: JSON has no tuple; store a list"),
     ({"a": {2: 1}}, "session['cart']['a']: key 2 of a dict must be a string"),
@@ -81,7 +81,7 @@ BAD_IDS = [str(number) for number in range(len(BAD_VALUES))]
 
 
 @pytest.mark.parametrize(("value", "message"), BAD_VALUES, ids=BAD_IDS)
-async def test_rule_18_path_and_reason_of_a_bad_value_where_it_is_assigned(
+async def test_rule_18_the_error_at_an_assignment_names_the_path_and_the_reason(
     sessions: SessionManager, value: Any, message: str
 ) -> None:
     session = await sessions.start(await stored(sessions, cart=[]))
@@ -92,7 +92,7 @@ async def test_rule_18_path_and_reason_of_a_bad_value_where_it_is_assigned(
 
 
 @pytest.mark.parametrize(("value", "message"), BAD_VALUES, ids=BAD_IDS)
-async def test_rule_18_path_and_reason_of_a_nested_bad_value_at_the_save(
+async def test_rule_18_the_error_at_the_save_names_the_path_and_the_reason(
     sessions: SessionManager, value: Any, message: str
 ) -> None:
     token = await stored(sessions, cart=[])
@@ -104,7 +104,7 @@ async def test_rule_18_path_and_reason_of_a_nested_bad_value_at_the_save(
     assert await values_of(sessions, token) == {"cart": []}
 
 
-async def test_cases_a_number_as_key_of_a_nested_dict(sessions: SessionManager) -> None:
+async def test_rule_18_the_error_names_a_nested_key_that_is_a_number(sessions: SessionManager) -> None:
     session = await sessions.start()
     session[CART] = {}
     session[CART][1] = 1
@@ -113,7 +113,7 @@ async def test_cases_a_number_as_key_of_a_nested_dict(sessions: SessionManager) 
 
 
 @pytest.mark.parametrize("kind", ["list", "dict"])
-async def test_rule_18_a_value_that_contains_itself(sessions: SessionManager, kind: str) -> None:
+async def test_rule_18_a_value_that_contains_itself_is_refused(sessions: SessionManager, kind: str) -> None:
     session = await sessions.start()
     value: Any = [] if kind == "list" else {}
     session[CART] = value
@@ -128,7 +128,7 @@ async def test_rule_18_a_value_that_contains_itself(sessions: SessionManager, ki
 
 
 @pytest.mark.parametrize("key", [1, None, ("a",), b"a", "\ud800"])
-async def test_rule_18_keys_are_strings_of_characters(sessions: SessionManager, key: Any) -> None:
+async def test_rule_18_keys_are_strings_of_unicode_characters(sessions: SessionManager, key: Any) -> None:
     session = await sessions.start()
     with pytest.raises(InvalidValue, match="the key must be a string"):
         session[key] = 1
@@ -150,7 +150,7 @@ async def test_rule_4_an_object_stays_connected_across_save(sessions: SessionMan
     assert await values_of(sessions, token) == {"cart": ["a", "b", "c", "d"]}
 
 
-async def test_cases_an_object_stays_connected_across_rotate(sessions: SessionManager) -> None:
+async def test_rule_4_an_object_stays_connected_across_rotate(sessions: SessionManager) -> None:
     token = await stored(sessions, cart=["a"])
     session = await sessions.start(token)
     cart = session[CART]
@@ -176,7 +176,7 @@ async def test_rule_4_an_assigned_object_and_a_default_stay_connected(sessions: 
     assert await values_of(sessions, session.cookie[0]) == {"list": [1], "basket": {"tea": 2}}
 
 
-async def test_rule_4_the_newer_value_of_another_request_is_taken_over_and_the_older_object_reported(
+async def test_rule_4_a_newer_value_replaces_an_older_object_whose_changes_are_reported(
     sessions: SessionManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await stored(sessions, cart=["a"], kept=0)
@@ -198,7 +198,7 @@ async def test_rule_4_the_newer_value_of_another_request_is_taken_over_and_the_o
 
 
 @pytest.mark.parametrize("step", ["save", "rotate"])
-async def test_rule_5_a_change_of_ones_own_survives_that_another_request_changed_the_same_key(
+async def test_rule_5_an_own_change_wins_over_an_earlier_change_of_the_same_key(
     sessions: SessionManager, step: str
 ) -> None:
     token = await stored(sessions, cart=["a"], user="bob")
@@ -214,7 +214,7 @@ async def test_rule_5_a_change_of_ones_own_survives_that_another_request_changed
     assert await values_of(sessions, session.cookie[0] if session.cookie else token) == dict(session)
 
 
-async def test_rule_5_a_change_made_during_a_save_survives_that_another_request_changed_the_same_key(
+async def test_rule_5_a_change_during_a_save_wins_over_an_earlier_change_of_the_same_key(
     sessions: SessionManager,
 ) -> None:
     token = await stored(sessions, a=0, b=0)
@@ -277,18 +277,18 @@ async def test_rule_11_a_record_keeps_fields_that_this_version_does_not_know(
     assert record["values"] == {"kept": 1, "new": 1}
 
 
-# What people do who know other sessions
+# What people who know other sessions try
 
 
-async def test_people_if_session(sessions: SessionManager) -> None:
+async def test_a_session_is_true_only_if_it_has_values(sessions: SessionManager) -> None:
     empty = await sessions.start()
     assert not empty
     assert empty[BASKET] == {}
-    assert not empty, "a default that was read is no value"
+    assert not empty, "reading a default stores no value"
     assert await sessions.start(await stored(sessions, kept=0))
 
 
-async def test_people_if_session_while_the_store_is_down() -> None:
+async def test_the_truth_value_raises_an_error_while_the_store_is_down() -> None:
     sessions = SessionManager(store := BrokenStore())
     token = await stored(sessions, kept=1)
     store.broken = ("load",)
@@ -297,7 +297,7 @@ async def test_people_if_session_while_the_store_is_down() -> None:
         bool(session)
 
 
-async def test_people_clear_is_no_logout_and_says_so(sessions: SessionManager) -> None:
+async def test_clear_keeps_the_session_and_its_docstring_names_destroy(sessions: SessionManager) -> None:
     token = await stored(sessions, user="ada", cart=[])
     session = await sessions.start(token)
     session.clear()
@@ -307,7 +307,7 @@ async def test_people_clear_is_no_logout_and_says_so(sessions: SessionManager) -
     assert "destroy" in (Session.clear.__doc__ or "")
 
 
-async def test_people_setdefault(sessions: SessionManager) -> None:
+async def test_setdefault_stores_and_returns_the_value(sessions: SessionManager) -> None:
     session = await sessions.start()
     session.setdefault(LIST, []).append(1)
     session.setdefault(LIST, []).append(2)
@@ -316,14 +316,14 @@ async def test_people_setdefault(sessions: SessionManager) -> None:
     assert await values_of(sessions, session.cookie[0]) == {"list": [1, 2]}
 
 
-async def test_people_update_operator(sessions: SessionManager) -> None:
+async def test_the_update_operator_keeps_the_object(sessions: SessionManager) -> None:
     session = before = await sessions.start(await stored(sessions, a=1))
     session |= {A: 2, B: 3}
     assert session is before
     assert dict(session) == {"a": 2, "b": 3}
 
 
-async def test_people_deepcopy(sessions: SessionManager) -> None:
+async def test_a_session_cannot_be_copied_but_its_values_can(sessions: SessionManager) -> None:
     session = await sessions.start(await stored(sessions, cart=[1]))
     for copied in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match=r"Copy its values: copy.deepcopy\(dict\(session\)\)"):
@@ -333,13 +333,13 @@ async def test_people_deepcopy(sessions: SessionManager) -> None:
     assert session[CART] == [1]
 
 
-async def test_people_json_dumps(sessions: SessionManager) -> None:
+async def test_json_dumps_accepts_the_values(sessions: SessionManager) -> None:
     session = await sessions.start(await stored(sessions, cart=[1], user="ada"))
     session[Key("new", JSON)] = {"a": None}
     assert json.loads(json.dumps(dict(session))) == {"cart": [1], "user": "ada", "new": {"a": None}}
 
 
-async def test_people_gather_both_branches_save(sessions: SessionManager) -> None:
+async def test_two_tasks_of_a_request_may_both_save(sessions: SessionManager) -> None:
     token = await stored(sessions, kept=1)
     session = await sessions.start(token)
 
@@ -377,7 +377,7 @@ def slow_sessions() -> SessionManager:
     return SessionManager(SlowStore())
 
 
-async def test_people_gather_both_branches_create(slow_sessions: SessionManager) -> None:
+async def test_two_tasks_of_a_request_create_one_session(slow_sessions: SessionManager) -> None:
     session = await slow_sessions.start()
 
     async def branch(key: Key[Any]) -> None:
@@ -391,7 +391,7 @@ async def test_people_gather_both_branches_create(slow_sessions: SessionManager)
 
 
 @pytest.mark.parametrize("order", ["rotate first", "save first"])
-async def test_people_gather_one_branch_rotates(slow_sessions: SessionManager, order: str) -> None:
+async def test_one_task_may_rotate_while_another_saves(slow_sessions: SessionManager, order: str) -> None:
     token = await stored(slow_sessions, kept=1)
     session = await slow_sessions.start(token)
 
@@ -410,7 +410,7 @@ async def test_people_gather_one_branch_rotates(slow_sessions: SessionManager, o
 
 
 @pytest.mark.parametrize("other", ["save", "rotate"])
-async def test_people_gather_one_branch_destroys(slow_sessions: SessionManager, other: str) -> None:
+async def test_one_task_may_destroy_while_another_saves_or_rotates(slow_sessions: SessionManager, other: str) -> None:
     session = await slow_sessions.start(await stored(slow_sessions, kept=1))
     session[A] = 1
     await asyncio.gather(getattr(session, other)(), session.destroy())
@@ -422,7 +422,7 @@ async def test_people_gather_one_branch_destroys(slow_sessions: SessionManager, 
     assert await values_of(slow_sessions, session.cookie[0]) == {"new": 1}
 
 
-async def test_people_catch_session_ended(sessions: SessionManager) -> None:
+async def test_a_caught_session_ended_leaves_an_empty_session(sessions: SessionManager) -> None:
     token = await stored(sessions, user="ada")
     session, other = await sessions.start(token), await sessions.start(token)
     await other.destroy()
@@ -492,7 +492,7 @@ async def test_rule_8_a_destroy_that_fails_is_tried_again_with_the_response() ->
     assert (await values_of(sessions, token), session.cookie) == ({}, ("", 0))
 
 
-async def test_people_read_only_session_can_be_saved_if_nothing_changed(sessions: SessionManager) -> None:
+async def test_a_read_only_session_can_be_saved_if_nothing_changed(sessions: SessionManager) -> None:
     session = await sessions.start(await stored(sessions, cart=[]))
     session.read_only = "the response has started"
     await session.save()
@@ -501,7 +501,7 @@ async def test_people_read_only_session_can_be_saved_if_nothing_changed(sessions
         await session.save()
 
 
-async def test_rule_3_at_most_four_distinct_candidates_in_the_order_sent(sessions: SessionManager) -> None:
+async def test_rule_3_at_most_four_distinct_candidates_are_tried_in_the_order_sent(sessions: SessionManager) -> None:
     valid, second = await stored(sessions, n=1), await stored(sessions, n=2)
     unknown = [character * 43 for character in "ABCDE"]
     sessions.store = counting = CountingStore(sessions.store)
@@ -520,7 +520,7 @@ async def test_rule_3_at_most_four_distinct_candidates_in_the_order_sent(session
     assert await opened(valid, second) == (1, 1)
 
 
-async def test_rule_3_the_store_fails_between_two_candidates() -> None:
+async def test_rule_3_a_store_failure_at_any_candidate_is_an_error() -> None:
     sessions = SessionManager(store := BrokenStore())
     valid = await stored(sessions, n=1)
     load, calls = store.load, 0
@@ -538,7 +538,7 @@ async def test_rule_3_the_store_fails_between_two_candidates() -> None:
         session.get(A)
 
 
-async def test_pop_returns_the_default_that_it_is_given_before_that_of_the_key() -> None:
+async def test_pop_prefers_the_given_default_to_the_keys_default() -> None:
     session = await SessionManager(MemoryStore()).start()
     key = Key("popped", str, default="the key's own")
     assert session.pop(key, "given") == "given"
@@ -551,6 +551,6 @@ async def test_pop_returns_the_default_that_it_is_given_before_that_of_the_key()
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda key: pickle.loads(pickle.dumps(key))])  # noqa: S301
 @pytest.mark.parametrize("key", [Key("cart", dict[str, int], default={}), Key("name", str)])
 def test_a_key_can_be_copied(copied: Callable[[Any], Any], key: Any) -> None:
-    """As when a module's constants, or a dataclass that holds a key, are copied."""
+    """This happens when a module's constants, or a dataclass that holds a key, are copied."""
     copy_of_key = copied(key)
     assert (type(copy_of_key), copy_of_key, vars(copy_of_key)) == (Key, key, vars(key))

@@ -69,7 +69,7 @@ def test_rule_21_a_socket_changes_the_session_with_edit(host: Host) -> None:
         assert json.loads(ask(socket, "find")) == {"a": 1, "edited": True}
 
 
-def test_rule_21_a_socket_outlives_its_session_and_finds_out_with_find(host: Host) -> None:
+def test_rule_21_find_tells_a_socket_that_its_session_has_ended(host: Host) -> None:
     client = host.visitor_with(a=1)
     with open_socket(host, client) as socket:
         client.post("/do/destroy")
@@ -98,7 +98,7 @@ def test_rule_21_a_handshake_from_another_origin_is_refused(host: Host, headers:
 @pytest.mark.parametrize(
     "headers", [{"Origin": "{url}"}, {"Origin": "{url}", "Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "none"}]
 )
-def test_rule_21_a_handshake_from_the_own_origin_passes(host: Host, headers: dict[str, str]) -> None:
+def test_rule_21_a_handshake_from_the_same_origin_passes(host: Host, headers: dict[str, str]) -> None:
     headers = {name: value.replace("{url}", host.url) for name, value in headers.items()}
     with open_socket(host, host.visitor_with(a=1), **headers) as socket:
         assert json.loads(ask(socket, "values")) == {"a": 1}

@@ -1,6 +1,6 @@
 """The sample app behind a layer that alters its answers and counts requests.
 
-A test that shows what a measure is good for takes it out here, while the server runs, and sees the page go stale.
+To show that a protection works, a test removes it here while the server runs, and sees the page go stale.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class AlteredApp:
-    """GET /alterations tells what was asked for, static files apart. POST with JSON sets what is altered from now on:
+    """GET /alterations returns the requests, except those for static files. POST with JSON sets the alterations:
 
-    `ignore`: request headers that the app does not get to see. `headers`: response headers to set on pages, or to
+    `ignore`: request headers to hide from the app. `headers`: response headers to set on pages, or to
     remove where the value is null. `replace`: texts to replace in pages. `answers`: for a path, the status, media type
     and content to answer with. `hold`: paths whose answers are held back until the next alteration. `slow`: ends of
     paths whose answers take 0.3 seconds. `end_session`: paths to which the next request loses its session while its
-    body is read. `script`: a script that pages run before their own, from now on until there is another.
+    body is read. `script`: a script that pages run before their own.
 
-    All browsers can be tested so, whatever the program can do that drives them.
+    This works in all browsers, whatever the program that drives them can do.
     """
 
     def __init__(self, app: ASGIApp) -> None:

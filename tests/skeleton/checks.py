@@ -1,4 +1,4 @@
-"""What every page is checked for: accessibility and weight."""
+"""Checks for every page: accessibility and weight."""
 
 from importlib.resources import files
 from typing import Any, Literal
@@ -10,7 +10,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def findings(page: Page) -> list[str]:
-    """What axe-core finds or cannot decide, its best practices and the rule on the size of targets included."""
+    """Return what axe-core finds or cannot decide, including its best practices and the rule on the size of targets."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)  # through the debugger, so the page's policy on scripts stays as it is
     results = page.evaluate("axe.run(document, {rules: {'target-size': {enabled: true}}})")
@@ -46,12 +46,14 @@ def path_of(event: dict[str, Any]) -> str:
 
 
 def assert_light(visitor: BrowserContext, path: str, requests: int) -> None:
-    """Assert that a first load takes at most 30 KB in so many requests, and a second no static file."""
+    """Assert that a first load takes at most 30 KB in this many requests, and a second load no static file."""
     page = visitor.new_page()
     first = Load(page)
     page.goto(path, wait_until="networkidle")
     fetched = dict(first.fetched)
-    fetched.setdefault(page.locator("link[rel=icon]").get_attribute("href") or "", 1_000)  # some Chromiums do not ask
+    fetched.setdefault(
+        page.locator("link[rel=icon]").get_attribute("href") or "", 1_000
+    )  # some versions of Chromium do not request it
     assert len(first.fetched) >= 5, "the page, its style and its scripts"
     assert len(fetched) <= requests
     assert sum(fetched.values()) <= 30_000

@@ -18,14 +18,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = sample_server(tmp_path_factory.mktemp("server")).start()
     yield server
     server.close()
-    # Whatever a test does, it must never end in an error that nobody foresaw.
+    # No test may cause an unexpected error in the server.
     provoked = re.findall(r"'/(?:sample/fail|errors)/5\d\d' failed", server.log)
     assert server.log.count("Traceback") == len(provoked), server.log
 
 
 @pytest.fixture(scope="module")
 def altered_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose answers can be altered, and which counts what it is asked for: see `altered_app.py`."""
+    """A server that records its requests and whose answers can be altered: see `altered_app.py`."""
     server = sample_server(tmp_path_factory.mktemp("server"), app="tests.skeleton.altered_app:app").start()
     yield server
     server.close()
@@ -34,7 +34,7 @@ def altered_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 
 @pytest.fixture
 def alter(altered_server: Server) -> Iterator[Callable[..., None]]:
-    """Alter what the server says from now on, and count from here."""
+    """Alter the server's answers from now on, and start the records again."""
 
     def alter(**alterations: Any) -> None:
         httpx.post(f"{altered_server.url}/alterations", json=alterations, verify=TLS)
@@ -49,19 +49,19 @@ def alter(altered_server: Server) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def asked(altered_server: Server) -> Callable[[], list[str]]:
-    """What the server was asked for since its answers were last altered: method, path, Sec-Purpose."""
+    """Return the requests since the answers were last altered: method, path, Sec-Purpose."""
     return lambda: httpx.get(f"{altered_server.url}/alterations", verify=TLS).json()["asked"]
 
 
 @pytest.fixture
 def answered(altered_server: Server) -> Callable[[], list[str]]:
-    """What the server has answered since: status and path."""
+    """Return the answers since then: status and path."""
     return lambda: httpx.get(f"{altered_server.url}/alterations", verify=TLS).json()["answered"]
 
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser's console says, as far as it tells the test.
+    """The messages in the browser's console, as far as the driver reports them.
 
     A test that provokes an error empties it. Otherwise it has to be empty at the end.
     """

@@ -1,4 +1,4 @@
-"""Helpers for the tests that use the sample app: its addresses, its visitors, and what people do on its pages."""
+"""Helpers for the tests that use the sample app: its addresses, its visitors, and actions on its pages."""
 
 import sqlite3
 from contextlib import closing

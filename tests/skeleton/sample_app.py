@@ -1,4 +1,4 @@
-"""The app with pages of its own below /sample, so that the tests of the skeleton need no page of anybody else.
+"""The app with its own pages below /sample, so the tests of the skeleton depend on no other pages.
 
 The texts are kept in the session. `/sample` is the page most tests use; the others show one thing each.
 """
@@ -74,7 +74,7 @@ async def session_page(session: NamedDependency[Session]) -> Template:
 async def end_session(
     request: AnyRequest, session: NamedDependency[Session], delay: FromQuery[float] = 0
 ) -> Response[Any]:
-    """End the session at once, and be slow to say so to a page. Other clients may ask for that with `?delay=1`."""
+    """End the session at once, but answer a page slowly. Other clients get a slow answer with `?delay=1`."""
     await session.destroy()
     if wants_fragment(request):
         headers = {"HX-Trigger": "session-ended"}
@@ -108,7 +108,7 @@ async def update_title(request: AnyRequest, session: NamedDependency[Session]) -
 
 @get("/files", opt={"no_session": True})
 async def page_with_files() -> Template:
-    """A page with a stylesheet and a script of its own."""
+    """A page with its own stylesheet and script."""
     return Template("sample/files.html")
 
 
@@ -124,7 +124,7 @@ async def extra_js() -> str:
 
 @get("/links", opt={"no_session": True})
 async def links_page(seconds: FromQuery[int] = 0) -> Template:
-    """Links and forms that lead to what is not a page, and elements without any error place."""
+    """Links and forms whose answers are not pages, and elements without an error place."""
     await asyncio.sleep(seconds)
     return Template("sample/links.html")
 
@@ -242,7 +242,7 @@ def create_sample_app() -> Litestar:
     engine = app.template_engine.engine
     assert engine.loader
     engine.loader = ChoiceLoader([engine.loader, FileSystemLoader(Path(__file__).parent / "templates")])
-    configure_logging()  # again, since Litestar has changed it for this app
+    configure_logging()  # again, because Litestar has changed it for this app
     return app
 
 

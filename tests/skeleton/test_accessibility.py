@@ -1,4 +1,4 @@
-"""The pages for everybody: axe-core on every state, and what no rule of axe sees."""
+"""Accessibility: axe-core on every state of the pages, and checks that axe does not have."""
 
 import itertools
 import re
@@ -61,15 +61,15 @@ def test_axe_finds_nothing(open_page: Open, server: Server, state: str) -> None:
             assert findings(page) == [], scheme
 
 
-def test_axe_would_find_something(open_page: Open) -> None:
+def test_axe_finds_a_planted_mistake(open_page: Open) -> None:
     page = open_page(bypass_csp=True)
     page.goto(HOME)
     page.add_style_tag(content="label { color: silver }")
     assert [finding.partition(":")[0] for finding in findings(page)] == ["color-contrast"]
 
 
-def test_statuses_and_errors_are_announced(open_page: Open, server: Server) -> None:
-    """A screen reader announces what changes in a live region that was there before."""
+def test_screen_readers_announce_statuses_and_errors(open_page: Open, server: Server) -> None:
+    """A screen reader announces only changes in a live region that existed before."""
     page = open_page()
     page.goto(HOME)
     regions = {role: page.get_by_role(role).element_handle() for role in ("status", "alert")}
@@ -92,7 +92,7 @@ def test_statuses_and_errors_are_announced(open_page: Open, server: Server) -> N
 
 
 def live_regions(page: Page) -> dict[str, tuple[str, str]]:
-    """What the accessibility tree says of the live regions: how urgent each is, and what it holds."""
+    """Return the live regions of the accessibility tree: how urgent each is, and what it holds."""
     nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
     by_id = {node["nodeId"]: node for node in nodes}
 
@@ -109,7 +109,7 @@ def live_regions(page: Page) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_a_form_that_comes_back_without_javascript_says_so_first(open_page: Open) -> None:
+def test_a_form_returned_without_javascript_shows_the_error_first(open_page: Open) -> None:
     page = open_page(java_script_enabled=False)
     page.goto(HOME)
     save(page, "x" * 70_000)
@@ -150,7 +150,7 @@ def test_an_error_leaves_the_focus_where_it_was(open_page: Open, server: Server)
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nothing_is_lost_at_400_percent(open_page: Open, path: str) -> None:
+def test_nothing_is_cut_off_at_400_percent_zoom(open_page: Open, path: str) -> None:
     """A window of 1280 by 1024 pixels, enlarged four times (WCAG 1.4.10); then with more space in the text (1.4.12)."""
     page = open_page(viewport={"width": 320, "height": 256}, bypass_csp=True)
     page.goto(HOME)
@@ -168,7 +168,7 @@ SPACED = """
 p { margin-bottom: 2em !important }
 """
 
-# Texts that reach beyond the window, or beyond an element that cuts them off. A textarea may scroll.
+# Returns the texts that reach beyond the window or beyond an element that cuts them off. A textarea may scroll.
 TEXT_OUT_OF_SIGHT = """() => {
     const lost = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
@@ -199,8 +199,8 @@ def test_every_target_is_as_large_as_a_finger(open_page: Open, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", [HOME, "/sample/two", "/errors/415"])
-def test_controls_and_focus_are_seen(open_page: Open, path: str) -> None:
-    """In every colour scheme, and where the system replaces all colours and with them the backgrounds of buttons."""
+def test_controls_and_focus_are_visible(open_page: Open, path: str) -> None:
+    """In every colour scheme, and with forced colours, which also replace the backgrounds of buttons."""
     page = open_page()
     for scheme, forced in itertools.product(SCHEMES, FORCED):
         page.emulate_media(color_scheme=scheme, forced_colors=forced)
@@ -225,7 +225,7 @@ def surroundings(target: Locator) -> bytes:
 
 
 @pytest.mark.parametrize(("motion", "animations"), [("reduce", 0), ("no-preference", 1)])
-def test_nothing_moves_if_the_visitor_prefers_that(
+def test_nothing_moves_if_the_visitor_prefers_reduced_motion(
     open_page: Open, server: Server, motion: Literal["reduce", "no-preference"], animations: int
 ) -> None:
     page = open_page(reduced_motion=motion)

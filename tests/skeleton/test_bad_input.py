@@ -1,4 +1,4 @@
-"""Bad input gets a clear answer, stores nothing and loses nothing."""
+"""Bad input gets a clear error, stores nothing and loses nothing."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def visitor(server: Server) -> Iterator[httpx.Client]:
 
 
 def requests_with(client: httpx.Client, content: bytes, headers: dict[str, str]) -> list[httpx.Response]:
-    """Send a body in both ways that take this media type, as a visitor with a session and as a stranger."""
+    """Send a body to both routes that accept this media type."""
     methods = ["PUT"] if "text/plain" in headers["Content-Type"] else ["PUT", "POST"]
     return [client.request(method, UPDATE, content=content, headers=headers) for method in methods]
 
@@ -54,7 +54,7 @@ def requests_with(client: httpx.Client, content: bytes, headers: dict[str, str])
     ],
     ids=range(21),
 )
-def test_a_body_that_cannot_be_taken(
+def test_a_bad_body_is_refused_with_a_reason(
     client: httpx.Client, visitor: httpx.Client, content: bytes, headers: dict[str, str], status: int, says: str
 ) -> None:
     for answers in (requests_with(client, content, headers), requests_with(visitor, content, headers)):
@@ -64,12 +64,12 @@ def test_a_body_that_cannot_be_taken(
             assert "set-cookie" not in response.headers
 
 
-def test_a_missing_content_type(visitor: httpx.Client) -> None:
+def test_a_missing_content_type_gets_415(visitor: httpx.Client) -> None:
     assert visitor.put(UPDATE, content=b"x").status_code == 415
     assert visitor.post(UPDATE).status_code == 415
 
 
-def test_text_by_post_is_not_taken(visitor: httpx.Client) -> None:
+def test_text_by_post_is_refused(visitor: httpx.Client) -> None:
     assert visitor.post(UPDATE, content=b"x", headers=TEXT).status_code == 415
 
 
@@ -102,13 +102,13 @@ def test_an_aborted_upload_saves_nothing_and_leaves_no_error_in_the_log(server: 
         for path in (UPDATE, "/sample/raw"):  # with the form helper and without
             method = "PUT" if path == UPDATE else "POST"
             HeldRequest(server, method, path, b"half of it", TEXT, token).abort()
-    time.sleep(0.3)  # nothing tells when the server has given up
+    time.sleep(0.3)  # no event says when the server has given up
     assert "ERROR" not in server.log
     assert server.log.count('" 400') >= 4
 
 
 @pytest.mark.parametrize("host", ["x:99999", "[::1", "x:port", "[::1]:-1"])
-def test_a_host_that_cannot_be_part_of_a_url_is_not_an_error_of_the_server(client: httpx.Client, host: str) -> None:
+def test_an_invalid_host_header_is_not_a_server_error(client: httpx.Client, host: str) -> None:
     assert client.get(HOME, headers={"Host": host}).status_code in (200, 400)
-    # This one lacks a parameter, which Litestar reports with its URL.
+    # This request lacks a parameter, which Litestar reports with the URL.
     assert client.get("/sample/number/1", headers={"Host": host}).status_code == 400

@@ -1,4 +1,4 @@
-"""Whatever is wrong with SESSION_STORE, the start says so in one line that names good values and shows no secret."""
+"""If SESSION_STORE is wrong, the app says so at the start in one line that names good values and shows no secret."""
 
 import os
 import signal
@@ -92,7 +92,7 @@ def bad_urls() -> Iterator[str]:
 
 
 def problem_with(message: str) -> str:
-    """Return what is wrong with a message."""
+    """Return the faults of a message."""
     if not message.startswith("SESSION_STORE="):
         return "it does not name the variable"
     if not message.isprintable():
@@ -103,7 +103,7 @@ def problem_with(message: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["", *SCHEMES])
-def test_a_url_that_cannot_work_stops_the_start(scheme: str) -> None:
+def test_an_unusable_url_stops_the_start(scheme: str) -> None:
     urls = [url for url in bad_urls() if (url.startswith(scheme) if scheme else not url.startswith(SCHEMES))]
     assert urls
     accepted, problems = [], []
@@ -137,9 +137,9 @@ def make_socket(path: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "garbage": (lambda path: path.write_bytes(bytes(range(1, 111))), "Some other file is there"),
-    "text": (lambda path: path.write_text("some notes\n"), "Some other file is there"),
-    "half a header": (lambda path: path.write_bytes(b"SQLite format 3\0"), "Some other file is there"),
+    "garbage": (lambda path: path.write_bytes(bytes(range(1, 111))), "It belongs to something else"),
+    "text": (lambda path: path.write_text("some notes\n"), "It belongs to something else"),
+    "half a header": (lambda path: path.write_bytes(b"SQLite format 3\0"), "It belongs to something else"),
     "tables of another program": (lambda path: make_tables(path, "CREATE TABLE sessions (a)"), "Its tables"),
     "a view": (lambda path: make_tables(path, "CREATE VIEW sessions AS SELECT 1 AS expires_at"), "Its tables"),
     "a pipe": (os.mkfifo, "It is not a regular file"),
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_used_stops_the_start_and_is_not_overwritten(
         create_app(Settings(session_store=f"sqlite:///{path}"))
     assert not problem_with(str(error.value))
     assert remedy in str(error.value)
-    if kind not in DATABASES:  # in those the journal mode changes
+    if kind not in DATABASES:  # the journal mode changes in these
         assert (path.read_bytes() if path.is_file() else b"") == before
 
 
@@ -188,7 +188,7 @@ def test_a_folder_that_is_a_file_stops_the_start(tmp_path: Path) -> None:
     ids=["option", "cluster", "postgres", "file", "no url"],
 )
 @pytest.mark.full
-def test_each_worker_says_so_once_and_the_parent_ends(url: str, workers: int) -> None:
+def test_each_worker_prints_the_error_once_and_the_parent_exits(url: str, workers: int) -> None:
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT), "--port", "0"]
     environment = {**os.environ, "SESSION_STORE": url}
     process = subprocess.Popen(
@@ -204,7 +204,7 @@ def test_each_worker_says_so_once_and_the_parent_ends(url: str, workers: int) ->
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     lines = [line for line in said.splitlines() if "Cannot start" in line]
-    # The parent may stop a worker that has not come so far. A worker that it starts again would say it once more.
+    # The parent may stop a worker before it prints the error, and a restarted worker would print it again.
     assert 1 <= len(lines) <= workers, said
     for line in lines:
         prefix, _, message = line.partition("Cannot start: ")

@@ -41,7 +41,7 @@ def status(page: Page) -> str:
     return page.get_by_role("status").inner_text()
 
 
-def test_save_and_reload(visit: Visit) -> None:
+def test_a_saved_text_survives_a_reload(visit: Visit) -> None:
     page = visit()
     expect_text(page, "initial text")
     expect_status(page, "")
@@ -50,7 +50,7 @@ def test_save_and_reload(visit: Visit) -> None:
     expect_text(page, "\nTo be,\nor not </textarea> 😀 ")
 
 
-def test_the_cookie_is_out_of_reach_for_scripts(visit: Visit) -> None:
+def test_scripts_cannot_read_the_cookie(visit: Visit) -> None:
     page = visit()
     saved(page, "x")
     assert page.evaluate("document.cookie") == ""
@@ -83,7 +83,7 @@ def test_a_second_tab_shares_the_session(visit: Visit) -> None:
 
 
 @pytest.mark.full
-def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Visit, server: Server) -> None:
+def test_during_a_save_the_button_is_disabled_and_the_status_says_saving(visit: Visit, server: Server) -> None:
     page = visit()
     saved(page, "first")
     button = page.get_by_role("button", name="Save")
@@ -100,7 +100,7 @@ def test_while_it_saves_the_button_is_off_and_the_status_says_so(visit: Visit, s
 
 
 @pytest.mark.full
-def test_the_focus_moves_on_if_its_element_is_replaced(visit: Visit) -> None:
+def test_the_focus_moves_to_main_if_its_element_is_replaced(visit: Visit) -> None:
     page = visit()
     saved(page, "x")
     page.get_by_role("link", name="Session page").click()
@@ -110,7 +110,7 @@ def test_the_focus_moves_on_if_its_element_is_replaced(visit: Visit) -> None:
     expect(button).to_be_disabled()
     expect_status(page, "Ending…")
     wait_until(lambda: page.context.cookies() == [])
-    if engine_of(page) == "chromium":  # the slow part goes on; asking another one may take as long
+    if engine_of(page) == "chromium":  # the slow part is still running; in other engines this check may take as long
         expect_status(page, "Ending…")
     expect_status(page, "Done.")
     expect(page.get_by_text("You have no session.")).to_be_visible()
@@ -148,7 +148,7 @@ def test_everything_works_by_keyboard(visit: Visit) -> None:
 
 
 @IN_CHROMIUM
-def test_three_presses_are_one_save(visit: Visit, server: Server, asked: Callable[[], list[str]]) -> None:
+def test_pressing_save_three_times_saves_once(visit: Visit, server: Server, asked: Callable[[], list[str]]) -> None:
     page = visit()
     saved(page, "first")
     with locked(server.database):
@@ -184,7 +184,7 @@ def test_a_link_to_a_server_that_is_gone_leads_to_the_browsers_own_error(
     page = visit()
     server.stop()
     page.get_by_role("link", name="Session page").click()
-    # Not `wait_for_url`: to it, a navigation that fails is an error of the test, if it sees it happen.
+    # Not `wait_for_url`, which fails the test if the navigation fails.
     expect(page.get_by_label("Text")).to_have_count(0)
     if engine_of(page) == "chromium":
         expect(page).to_have_url("chrome-error://chromewebdata/")
@@ -220,7 +220,7 @@ def test_a_store_that_fails_is_announced_and_the_text_survives(
     page = visit()
     with locked(server.database):
         save(page, "locked out")
-        expect(page.get_by_role("alert")).to_contain_text("may have been saved or not", timeout=6_000)
+        expect(page.get_by_role("alert")).to_contain_text("may or may not have been saved", timeout=6_000)
     expect_text(page, "locked out")
     assert status(page) == ""
     assert page.title().startswith("Sample")
@@ -275,7 +275,7 @@ def test_without_javascript_errors_are_announced_and_the_text_survives(
     expect_text(page, "first")
     with locked(server.database):
         save(page, "second\nline")
-        expect(page.get_by_role("alert")).to_contain_text("may have been saved or not")
+        expect(page.get_by_role("alert")).to_contain_text("may or may not have been saved")
         expect_text(page, "second\nline")
     page.get_by_role("button", name="Send again").click()
     expect(page).to_have_url(HOME)

@@ -19,7 +19,7 @@ from tests.support import END, HOME, SAMPLE_APP, TEXT, UPDATE, free_port, shown_
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """An app as a platform runs it: by the Procfile, through honcho, on the port that the platform names."""
+    """The app as a platform runs it: from the Procfile, with honcho, on the platform's port."""
     port = free_port()
     log = tmp_path / "platform.log"
     environment = {
@@ -32,7 +32,7 @@ def platform(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     procfile = tmp_path / "Procfile"
     procfile.write_text((PROJECT / "Procfile").read_text().replace("app.main:app", SAMPLE_APP))
     honcho = shutil.which("honcho", path=environment["PATH"])
-    assert honcho, "honcho belongs to requirements-dev.txt"
+    assert honcho, "honcho is in requirements-dev.txt"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [honcho, "--no-colour", "-f", str(procfile), "-d", str(PROJECT), "start", "web"],
@@ -64,7 +64,7 @@ def test_the_procfile_starts_two_workers_that_share_their_sessions(platform: tup
             client.headers["Connection"] = "close"  # a new connection each time, so that both workers get some
             assert shown_text(client.get(HOME).text) == "shared"
         assert client.post(END).text == "Session ended."
-    # What the platform collects has the app's own lines in it, with time, process and logger.
+    # The platform's log contains the app's own lines, with time, process and logger.
     line = r"\d\d:\d\d:\d\d,\d{3} INFO \[\d+\] app.hooks: Session [0-9a-f]{64} was destroyed\n"
     wait_until(lambda: re.search(line, log.read_text()) is not None)
 
@@ -95,12 +95,12 @@ def test_requirements_are_pinned_with_hashes_and_name_no_registry(name: str) -> 
     assert len(pins) == len(lines) > 20
 
 
-def test_there_is_one_lock_file_and_no_python_version() -> None:
+def test_requirements_files_are_the_only_lock_files_and_no_python_version_is_pinned() -> None:
     for name in ("uv.lock", "poetry.lock", "Pipfile.lock", "Pipfile", ".python-version"):
         assert not (PROJECT / name).exists()
 
 
 def test_sql_has_no_numbered_placeholders() -> None:
-    """Python 3.12 warns of `?1` with a sequence of values, 3.14 refuses it; 3.11 says nothing."""
+    """With a sequence of values, Python 3.12 warns of `?1`, 3.14 refuses it, and 3.11 accepts it silently."""
     for path in (PROJECT / "app").rglob("*.py"):
         assert not re.search(r"\?\d", path.read_text()), path.name

@@ -1,4 +1,4 @@
-"""The app works, or says why not, in the environments that people have: proxies, sockets, neighbours, event loops."""
+"""The app works, or says why not, with proxies, sockets, other apps on the host, and both event loops."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_the_health_check_of_the_container_uses_no_proxy(behind_dead_proxies: Se
     subprocess.run([sys.executable, *arguments], env=environment_with_proxies(), check=True, timeout=30)
 
 
-def test_ci_uses_no_proxy_to_look_at_the_app(behind_dead_proxies: Server) -> None:
+def test_ci_checks_the_app_without_a_proxy(behind_dead_proxies: Server) -> None:
     (program,) = re.findall(r"<<'PYTHON'\n(.*?)PYTHON\n", (PROJECT / ".ci/run").read_text(), re.DOTALL)
     command = [sys.executable, "-c", program.replace(":8000", f":{behind_dead_proxies.port}"), "/health"]
     environment = environment_with_proxies()
@@ -114,7 +114,7 @@ def socket_server(folder: Path, *options: str) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.full)])
-def test_a_unix_socket(tmp_path: Path, workers: str) -> None:
+def test_the_app_serves_on_a_unix_socket(tmp_path: Path, workers: str) -> None:
     with socket_server(tmp_path, "--workers", workers) as client:
         save_and_read(client, "kept")
         assert client.get("/health").text == "OK\n"
@@ -148,7 +148,7 @@ http {{
 """
 
 
-def test_two_proxies(start_server: StartServer, tmp_path: Path) -> None:
+def test_the_app_works_behind_two_proxies(start_server: StartServer, tmp_path: Path) -> None:
     nginx = require("nginx", "/usr/sbin/nginx")
     server = start_server(environment={"FORWARDED_ALLOW_IPS": "127.0.0.1"})
     outer, inner = free_port(), free_port()
@@ -215,7 +215,7 @@ def test_two_apps_on_one_host_and_one_store_do_not_see_each_other(
     [("--workers", "2"), pytest.param("WEB_CONCURRENCY", marks=pytest.mark.full)],
     ids=["option", "environment"],
 )
-def test_memory_with_several_workers_is_a_warning(how: tuple[str, ...] | str, tmp_path: Path) -> None:
+def test_memory_with_several_workers_logs_a_warning(how: tuple[str, ...] | str, tmp_path: Path) -> None:
     environment = {"WEB_CONCURRENCY": "2"} if isinstance(how, str) else {}
     log = log_of_a_start(tmp_path, () if isinstance(how, str) else how, environment, workers=2)
     (first, second) = [line for line in log.splitlines() if MEMORY_WARNING in line]
@@ -224,18 +224,18 @@ def test_memory_with_several_workers_is_a_warning(how: tuple[str, ...] | str, tm
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "1"), ("--reload",)], ids=["none", "one worker", "reload"])
-def test_memory_with_one_worker_is_no_warning(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_memory_with_one_worker_logs_no_warning(options: tuple[str, ...], tmp_path: Path) -> None:
     assert MEMORY_WARNING not in log_of_a_start(tmp_path, options, {}, workers=1)
 
 
 @pytest.mark.full
-def test_a_store_that_workers_share_is_no_warning(tmp_path: Path) -> None:
+def test_a_store_that_workers_share_logs_no_warning(tmp_path: Path) -> None:
     shared = {"SESSION_STORE": f"sqlite:///{tmp_path}/s.sqlite3"}
     assert "WARNING" not in log_of_a_start(tmp_path, ("--workers", "2"), shared, workers=2)
 
 
 def log_of_a_start(folder: Path, options: tuple[str, ...], environment: dict[str, str], workers: int) -> str:
-    """Start the app, wait until all workers are there, stop it; return its log."""
+    """Start the app, wait until all workers run, stop it, and return its log."""
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--app-dir", str(PROJECT), "--port", "0", *options]
     inherited = {name: value for name, value in os.environ.items() if name != "WEB_CONCURRENCY"}
     log = folder / "log"
@@ -258,7 +258,7 @@ def log_of_a_start(folder: Path, options: tuple[str, ...], environment: dict[str
 
 
 @pytest.mark.full
-def test_reload(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_reload_keeps_the_session(start_server: StartServer, tmp_path: Path) -> None:
     changed = tmp_path / "watched" / "changed.py"
     changed.parent.mkdir()
     changed.touch()
@@ -278,7 +278,9 @@ def test_reload(start_server: StartServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.full)])
-def test_both_event_loops(kind: str, loop: str, start_server: StartServer, request: pytest.FixtureRequest) -> None:
+def test_the_app_runs_on_both_event_loops(
+    kind: str, loop: str, start_server: StartServer, request: pytest.FixtureRequest
+) -> None:
     store = "" if kind == "sqlite" else request.getfixturevalue("redis_server").url
     server = start_server(store=store, options=("--loop", loop))
     save_and_read(server.client(), "kept")

@@ -1,4 +1,4 @@
-"""Forms as a facility: what a visitor has sent comes back if the request fails, in a form that sends it again."""
+"""If a request fails, the visitor gets the text back in a form that can send it again."""
 
 import html
 import http.client
@@ -21,7 +21,7 @@ def form_in(page: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("status", [400, 409, 413, 422, 500, 503])
-def test_a_text_comes_back_whatever_fails(client: httpx.Client, status: int) -> None:
+def test_a_text_comes_back_after_every_kind_of_failure(client: httpx.Client, status: int) -> None:
     text = "\nfirst </textarea> & 😀\n"
     path = f"/sample/fail/{status}?from=%22here%22&x=1"
     response = client.post(path, data={"text": text}, headers=BROWSER)
@@ -49,13 +49,13 @@ def test_u_0000_is_shown_as_u_fffd_and_the_page_says_so(client: httpx.Client) ->
     assert "shown below as" not in other.text
 
 
-def test_a_text_by_put_comes_back_in_a_form_that_puts(client: httpx.Client) -> None:
+def test_a_text_sent_by_put_comes_back_in_a_form_that_uses_put(client: httpx.Client) -> None:
     response = client.put(UPDATE, content=b"x" * 70_000, headers=BROWSER | TEXT)
     assert response.status_code == 413
     assert f'method="post" action="{UPDATE}" autocomplete="off" hx-put="{UPDATE}"' in response.text
 
 
-def test_every_declared_field_comes_back_except_passwords(client: httpx.Client) -> None:
+def test_every_declared_field_except_passwords_comes_back(client: httpx.Client) -> None:
     sent = {
         "name": 'Ada "the" <first>',
         "password": "wrong-secret\n",
@@ -78,7 +78,7 @@ def test_a_field_with_a_default_may_be_absent(client: httpx.Client) -> None:
     assert client.post("/sample/login", data=sent | {"remember": ["on", "on"]}).status_code == 400
 
 
-def test_nothing_is_given_back_to_another_origin(client: httpx.Client) -> None:
+def test_a_cross_origin_request_gets_no_text_back(client: httpx.Client) -> None:
     response = client.post(
         "/sample/fail/409", data={"text": "chosen elsewhere"}, headers=BROWSER | {"Sec-Fetch-Site": "cross-site"}
     )
@@ -108,7 +108,7 @@ def test_the_form_that_comes_back_cannot_be_made_to_send_elsewhere(server: Serve
         (b"--x--", {"Content-Type": "multipart/form-data; boundary=x"}, "multipart/form-data"),
     ],
 )
-def test_what_could_not_be_read_does_not_come_back(
+def test_text_that_could_not_be_read_does_not_come_back(
     client: httpx.Client, body: bytes, headers: dict[str, str], says: str
 ) -> None:
     response = client.post(UPDATE, content=body, headers=BROWSER | headers)
@@ -117,10 +117,10 @@ def test_what_could_not_be_read_does_not_come_back(
     assert "<form" not in response.text
 
 
-def test_htmx_gets_the_text_of_the_error_alone(client: httpx.Client) -> None:
+def test_htmx_gets_only_the_text_of_the_error(client: httpx.Client) -> None:
     data: dict[str, Any] = {"text": "mine"}
     response = client.post("/sample/fail/503", data=data, headers=HTMX)
     assert response.text == (
-        "<p>The server cannot use its session store right now. What you sent may have been saved or not. "
+        "<p>The server cannot use its session store right now. What you sent may or may not have been saved. "
         "Try again in a few seconds.</p>"
     )

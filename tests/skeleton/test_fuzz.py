@@ -1,4 +1,4 @@
-"""No request, however malformed, gets a 500. More of the same: `scripts/fuzz`."""
+"""No request, however malformed, gets a 500. `scripts/fuzz.py` sends more of them."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_no_request_gets_a_500_and_every_route_is_reached(server: Server) -> Non
 
 
 def test_the_fuzzer_finds_a_null_byte_in_the_name_of_a_static_file(tmp_path: Path) -> None:
-    """A control: without the fix of `app/static_files.py`."""
+    """A control, without the fix in `app/static_files.py`."""
     server = sample_server(tmp_path, app="tests.skeleton.unfixed_app:app").start()
     try:
         fuzzer = Fuzzer(server.port, [route for route in routes_of(app) if route[1].startswith("/static/")], seed=1)

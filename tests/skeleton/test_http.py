@@ -46,7 +46,7 @@ def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -
         ("POST", "/health", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+def test_a_405_names_the_allowed_methods(client: httpx.Client, method: str, path: str, allowed: str) -> None:
     response = client.request(method, path)
     assert response.status_code == 405
     assert ", ".join(sorted(response.headers["allow"].split(", "))) == allowed
@@ -55,7 +55,7 @@ def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client, method: str
 @pytest.mark.parametrize(
     "path", ["/nope", "/nope/../..%2f", "/schema", "/static/", "/static/0/app.css", "/favicon.ico", "/%00", "/%ff"]
 )
-def test_there_is_nothing_at_other_addresses(client: httpx.Client, path: str) -> None:
+def test_unknown_addresses_get_404(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
@@ -71,7 +71,7 @@ ERRORS: list[tuple[int, Callable[[httpx.Client, dict[str, str]], httpx.Response]
 
 
 @pytest.mark.parametrize(("status", "cause"), ERRORS)
-def test_errors_are_pages_fragments_or_text_as_the_client_can_show(
+def test_each_client_gets_errors_in_a_form_that_it_can_show(
     client: httpx.Client, status: int, cause: Callable[[httpx.Client, dict[str, str]], httpx.Response]
 ) -> None:
     page = cause(client, BROWSER)
@@ -94,7 +94,7 @@ def test_errors_are_pages_fragments_or_text_as_the_client_can_show(
 @pytest.mark.parametrize(
     "accept", ["", "garbage", "text/html;q=x", ";;,,=", "*/*", "text/html;q=0.1;q=2,*", "a/b;c=d;e", "a/b;q=1e999"]
 )
-def test_no_accept_header_can_break_an_answer(client: httpx.Client, accept: str) -> None:
+def test_no_accept_header_causes_an_error(client: httpx.Client, accept: str) -> None:
     assert client.get("/nope", headers={"Accept": accept}).status_code == 404
     assert client.post(END, headers={"Accept": accept}).status_code in (200, 303)
 
@@ -109,7 +109,9 @@ def test_static_files_are_cached_for_a_year(client: httpx.Client) -> None:
             assert response.headers["cache-control"] == "max-age=31536000, public, immutable"
             assert "cookie" not in response.headers.get("vary", "").lower()
             assert "set-cookie" not in response.headers
-            assert not {"content-disposition", "etag", "last-modified"} & response.headers.keys(), "nobody needs these"
+            assert not {"content-disposition", "etag", "last-modified"} & response.headers.keys(), (
+                "these headers are not needed"
+            )
 
 
 def test_static_files_are_compressed_if_the_client_accepts_that(client: httpx.Client) -> None:
@@ -126,20 +128,20 @@ def test_static_files_are_compressed_if_the_client_accepts_that(client: httpx.Cl
 
 
 def test_pages_are_not_compressed(client: httpx.Client) -> None:
-    """Compression would tell, by the length, what of a visitor's text is also elsewhere on the page (BREACH)."""
+    """With compression, the length reveals whether a guess matches text elsewhere on the page (BREACH)."""
     for path in PAGES:
         response = client.get(path, headers=BROWSER | {"Accept-Encoding": "gzip, br"})
         assert "content-encoding" not in response.headers
 
 
-def test_static_files_do_not_leave_their_folder(client: httpx.Client) -> None:
+def test_no_path_leads_out_of_the_static_folder(client: httpx.Client) -> None:
     base = re.findall(r'"(/static/[^/]+)/app.css"', client.get(HOME).text)[0]
     for path in ("/../app/main.py", "/%2e%2e/app/main.py", "/..%2fapp%2fmain.py", "//etc/passwd", "/vendor"):
         assert client.get(base + path).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["%00", "a%00b", "x" * 300, "vendor/" * 2000, "app.css/x", "%ff", "..%2f" * 50])
-def test_a_name_that_no_static_file_can_have_is_not_found(client: httpx.Client, name: str) -> None:
+def test_an_impossible_static_file_name_gets_404(client: httpx.Client, name: str) -> None:
     base = re.findall(r'"(/static/[^/]+)/app.css"', client.get(HOME).text)[0]
     assert client.get(f"{base}/{name}").status_code == 404
 
@@ -159,28 +161,28 @@ def test_a_name_that_no_static_file_can_have_is_not_found(client: httpx.Client, 
         ("POST", "/sample/raw", "x" * 700_000, "The limit is 512 KiB."),
     ],
 )
-def test_an_error_says_which_value_or_which_limit(
+def test_an_error_names_the_wrong_value_or_the_limit(
     client: httpx.Client, method: str, path: str, body: object, says: str
 ) -> None:
     for headers in (BROWSER, HTMX, {}):
         response = client.request(method, path, json=body, headers=headers)
         assert response.status_code in (400, 413)
         assert says in response.text.replace("&#39;", "'")
-        assert "saved" not in response.text, "there is no form here"
+        assert "saved" not in response.text, "the page has no form"
 
 
-def test_a_guards_refusal_is_not_called_a_cross_site_request(client: httpx.Client) -> None:
+def test_a_guards_403_does_not_mention_another_site(client: httpx.Client) -> None:
     response = client.post("/sample/forbidden", data={"text": "mine"}, headers=BROWSER)
     assert response.status_code == 403
     assert "another site" not in response.text
-    assert "mine" not in response.text, "nothing is given back to a request that was refused"
+    assert "mine" not in response.text, "a refused request gets no text back"
 
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_the_error_page_does_not_claim_to_know_whether_a_text_was_saved(client: httpx.Client, status: int) -> None:
     response = client.post(f"/sample/fail/{status}", data={"text": "mine"}, headers=BROWSER)
     assert response.status_code == status
-    assert "may have been saved or not" in response.text
+    assert "may or may not have been saved" in response.text
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 418, 422, 429, 501, 507])

@@ -33,7 +33,7 @@ def chromium() -> str:
 
 @pytest.fixture
 def visit(open_page: Visit, complaints: list[str]) -> Iterator[Visit]:
-    """Open a page as a new visitor. Many tests provoke errors, and what the console says of them does not matter."""
+    """Open a page as a new visitor. Ignores the console, because many of these tests provoke errors."""
     yield open_page
     complaints.clear()
 
@@ -59,7 +59,7 @@ class Hold:
         wait_in(page, lambda: f"GET {self.path}" in self.asked())
 
     def release(self, page: Page) -> None:
-        """Let the answers go, and give the page time to do something wrong."""
+        """Release the answers, and give the page time to do something wrong."""
         self.alter(headers=UNCACHED)
         page.wait_for_timeout(400)
 
@@ -78,7 +78,7 @@ def wait_in(page: Page, condition: Callable[[], bool]) -> None:
 
 
 def stays(page: Page) -> list[str]:
-    """Answer each question with no. Returns the questions, which grow."""
+    """Answer each question with no. Returns a list to which each question is added."""
     questions: list[str] = []
 
     def answer(dialog: Dialog) -> None:
@@ -94,7 +94,7 @@ def show_again(page: Page) -> None:
 
 
 def mark(page: Page) -> Callable[[], bool]:
-    """Return a function that tells whether the page was loaded anew since now."""
+    """Return a function that says whether the page was reloaded since this call."""
     page.evaluate("window.marked = true")
     return lambda: page.evaluate("window.marked ?? null") is None
 
@@ -147,7 +147,7 @@ def test_a_link_wins_over_a_late_back(visit: Visit, hold: Hold) -> None:
 def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit) -> None:
     page = visit(LINKS)
     page.evaluate("() => document.addEventListener('htmx:after:swap', () => { sessionStorage.swapped = 'yes' })")
-    follow(page, "Slow page")  # its answer comes while the page reloads
+    follow(page, "Slow page")  # the answer comes while the page reloads
     page.wait_for_timeout(200)
     reload_slowly(page, LINKS, seconds=3)
     page.wait_for_timeout(4_000)
@@ -157,7 +157,7 @@ def test_a_reload_wins_over_a_link_that_was_followed_before(visit: Visit) -> Non
 
 
 def reload_slowly(page: Page, path: str, seconds: int) -> None:
-    """Reload the page, so that the answer takes some seconds and the page has time to do something wrong."""
+    """Reload the page with a slow answer, so the page has time to do something wrong."""
     page.evaluate(f"history.replaceState(history.state, '', '{path}?seconds={seconds}')")
     page.evaluate("setTimeout(() => location.reload())")
 
@@ -197,7 +197,7 @@ def test_an_address_that_is_typed_wins_over_a_link_that_was_followed_before(visi
     hold("/sample/session")
     follow(page, "Session page")
     hold.wait(page)
-    page.evaluate("setTimeout(() => location.assign('/sample/slow?seconds=1'))")  # as the address bar does
+    page.evaluate("setTimeout(() => location.assign('/sample/slow?seconds=1'))")  # like the address bar
     page.wait_for_timeout(2_000)
     expect(page.get_by_role("heading", name="Public page")).to_be_visible()
     hold.release(page)
@@ -205,7 +205,7 @@ def test_an_address_that_is_typed_wins_over_a_link_that_was_followed_before(visi
 
 
 @pytest.mark.full
-def test_back_to_a_long_page_leads_to_where_one_was(visit: Visit) -> None:
+def test_back_to_a_long_page_restores_the_scroll_position(visit: Visit) -> None:
     page = visit("/sample/long")
     page.evaluate("scrollTo(0, 1500)")
     page.evaluate("document.querySelector('nav a').click()")
@@ -222,7 +222,7 @@ def test_back_to_a_long_page_leads_to_where_one_was(visit: Visit) -> None:
 # Unsaved text
 
 
-def test_text_typed_while_a_link_is_under_way_is_not_replaced_without_a_question(visit: Visit, hold: Hold) -> None:
+def test_text_typed_while_a_link_loads_is_not_replaced_without_asking(visit: Visit, hold: Hold) -> None:
     page = visit()
     questions = stays(page)
     hold("/sample/session")
@@ -237,7 +237,7 @@ def test_text_typed_while_a_link_is_under_way_is_not_replaced_without_a_question
 
 
 @pytest.mark.full
-def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(visit: Visit, hold: Hold) -> None:
+def test_text_typed_while_back_loads_is_not_replaced_without_asking(visit: Visit, hold: Hold) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
     expect_text(page, "initial text")
@@ -253,7 +253,7 @@ def test_text_typed_while_back_is_under_way_is_not_replaced_without_a_question(v
 
 
 @pytest.mark.full
-def test_a_refused_forward_leaves_back_as_it_was(visit: Visit) -> None:
+def test_cancelling_forward_leaves_back_as_it_was(visit: Visit) -> None:
     page = visit("/sample/public")
     follow(page, "Back")
     expect_text(page, "initial text")
@@ -336,7 +336,9 @@ def test_a_boosted_form_downloads_a_file_and_is_sent_once(visit: Visit, asked: A
 @pytest.mark.parametrize("also", ["", 'filename="export.csv"; '])
 def test_a_file_from_a_boosted_form_keeps_a_name_with_special_characters(visit: Visit, also: str) -> None:
     page = visit(LINKS)
-    disposition = f"attachment; {also}filename*=utf-8''%C3%89t%C3%A9%202026.csv"  # as Litestar's File writes it
+    disposition = (
+        f"attachment; {also}filename*=utf-8''%C3%89t%C3%A9%202026.csv"  # in the form that Litestar's File writes
+    )
     headers = {"Content-Type": "text/csv", "Content-Disposition": disposition}
     page.route("**/export.csv", lambda route: route.fulfill(headers=headers, body="POST,1\n"))
     with page.expect_download() as download:
@@ -359,7 +361,7 @@ def test_a_page_that_names_files_of_its_own_is_loaded_in_full(visit: Visit) -> N
     loaded_anew = mark(page)
     follow(page, "Session page")
     expect(page.get_by_role("heading", name="Your session")).to_be_visible()
-    assert not loaded_anew(), "this page names nothing new"
+    assert not loaded_anew(), "this page names no new files"
     follow(page, "Back")
     follow(page, "Page with files")
     expect(page.get_by_role("heading", name="A page with files of its own")).to_have_css("color", "rgb(1, 2, 3)")
@@ -372,7 +374,7 @@ def test_a_page_that_names_files_of_its_own_is_loaded_in_full(visit: Visit) -> N
 
 
 def test_after_a_deployment_the_next_navigation_loads_the_new_files(visit: Visit, alter: Alter) -> None:
-    """The files have new addresses then."""
+    """After a deployment, the files have new addresses."""
     page = visit()
     saved(page, "kept")
     loaded_anew = mark(page)
@@ -403,7 +405,7 @@ def test_an_error_never_replaces_content(visit: Visit) -> None:
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_an_error_of_a_form_without_a_place_gets_one(visit: Visit) -> None:
+def test_a_form_without_an_error_place_gets_one(visit: Visit) -> None:
     page = visit(LINKS)
     page.get_by_role("button", name="Submit").click()
     alert = page.locator("form", has_text="No place").get_by_role("alert")
@@ -430,13 +432,13 @@ def test_a_boosted_form_that_fails_comes_back_with_its_text(visit: Visit) -> Non
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("heading", name="Your session ended in the meantime")).to_be_visible()
     expect_text(page, "typed\ntext")
-    assert page.url.endswith(LINKS), "a reload must not lead to an address that takes no GET"
+    assert page.url.endswith(LINKS), "a reload must not go to an address without GET"
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("label", ["Bare", "No place"])
 @IN_CHROMIUM
-def test_a_form_without_any_attribute_says_that_the_server_cannot_be_reached(visit: Visit, label: str) -> None:
+def test_a_plain_form_says_that_the_server_cannot_be_reached(visit: Visit, label: str) -> None:
     page = visit(LINKS)
     page.get_by_label(label).fill("typed")
     page.context.set_offline(True)
@@ -477,7 +479,7 @@ def page_without_cookies(
         context.close()
 
 
-def test_a_browser_that_refuses_cookies_is_told_so(page_without_cookies: Page) -> None:
+def test_the_page_says_that_the_browser_refuses_cookies(page_without_cookies: Page) -> None:
     page = page_without_cookies
     page.goto(HOME)
     save(page, "typed")

@@ -37,7 +37,7 @@ def host(server: Server) -> str:
         ({"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"}, True),
         ({"Sec-Fetch-Site": "cross-site", "Origin": "http://HOST"}, False),
         ({"Origin": "http://HOST"}, True),
-        ({"Origin": "https://HOST"}, True),  # as in Go: Host does not tell the scheme
+        ({"Origin": "https://HOST"}, True),  # as in Go, because Host does not show the scheme
         ({"Origin": "http://127.0.0.1:1"}, False),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
@@ -50,7 +50,7 @@ def host(server: Server) -> str:
     ids=str,
 )
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
-def test_unsafe_methods_are_judged_as_go_does(
+def test_the_cross_origin_check_follows_gos_rules(
     server: Server, client: httpx.Client, headers: dict[str, str], passes: bool, method: str
 ) -> None:
     headers = {name: value.replace("HOST", host(server)) for name, value in headers.items()}
@@ -58,7 +58,7 @@ def test_unsafe_methods_are_judged_as_go_does(
     response = client.request(method, path, headers=headers | (TEXT if method == "PUT" else {}))
     expected = {"PUT": 200, "POST": 200, "DELETE": 405}[method]
     if method == "DELETE":
-        passes = True  # there is no such route, so there is nothing to guard
+        passes = True  # no such route exists, so there is nothing to guard
     assert response.status_code == (expected if passes else 403)
     if not passes:
         assert "set-cookie" not in response.headers
@@ -111,14 +111,14 @@ def test_https_adds_hsts(client: httpx.Client) -> None:
         assert response.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_no_page_holds_inline_code(client: httpx.Client) -> None:
+def test_no_page_has_inline_code(client: httpx.Client) -> None:
     for path in (HOME, "/sample/session", "/sample/public", "/sample/two", "/errors", "/errors/409", "/nope"):
         page = client.get(path, headers=BROWSER).text
         for inline in ("<style", " style=", "<script>", " onclick=", "javascript:", "hx-on", "js:"):
             assert inline not in page
 
 
-def test_every_page_switches_preloading_off_on_its_body(client: httpx.Client) -> None:
+def test_every_page_turns_preloading_off_on_its_body(client: httpx.Client) -> None:
     for path in (HOME, "/sample/session", "/sample/public", "/sample/two", "/errors", "/errors/409", "/nope"):
         page = client.get(path, headers=BROWSER).text
         assert '<body hx-boost:inherited="true" hx-preload:inherited="false"' in page

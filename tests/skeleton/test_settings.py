@@ -53,7 +53,7 @@ def load(environment: dict[str, str]) -> Settings:
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_a_bad_setting_is_refused_with_its_name_and_a_good_value(name: str, value: str) -> None:
+def test_the_error_for_a_bad_setting_names_it_and_a_good_value(name: str, value: str) -> None:
     before = Path(__file__).read_bytes()
     with pytest.raises(BadSetting) as refusal:
         load({name: value})
@@ -75,19 +75,19 @@ def test_a_bad_setting_is_refused_with_its_name_and_a_good_value(name: str, valu
         "mysql://me:s3cret@localhost",
     ],
 )
-def test_a_bad_address_is_refused_without_its_password(url: str) -> None:
+def test_the_error_for_a_bad_address_shows_no_password(url: str) -> None:
     with pytest.raises(BadSetting) as refusal:
         load({"SESSION_STORE": url})
     assert "s3cret" not in str(refusal.value)
     assert "cret@" not in str(refusal.value)
 
 
-def test_a_variable_of_another_program_is_left_alone() -> None:
-    """Its name and value may be any bytes."""
+def test_variables_of_other_programs_are_ignored() -> None:
+    """The name and value of a variable may be any bytes."""
     assert Settings.from_environment({"OTHER\udcff": "\udcff"}) == Settings()
 
 
-def test_the_defaults() -> None:
+def test_unset_and_empty_settings_have_their_defaults() -> None:
     expected = Settings("sqlite:///var/sessions.sqlite3", "session", 604_800, None)
     assert Settings.from_environment({}) == expected
     empty = {"SESSION_STORE": "", "SESSION_NAME": "", "SESSION_LIFETIME": " ", "SESSION_IDLE_TIMEOUT": ""}
@@ -113,12 +113,12 @@ def test_the_example_lists_every_setting_with_its_default() -> None:
     assert Settings.from_environment(given) == Settings()
 
 
-def test_the_database_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_the_owner_of_the_database_file_may_read_it(tmp_path: Path) -> None:
     open_store(f"sqlite:///{tmp_path}/s.sqlite3")
     assert (tmp_path / "s.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_database_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+def test_an_unwritable_database_folder_stops_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o500)
     tmp_path.chmod(0o755)

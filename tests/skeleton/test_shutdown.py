@@ -1,4 +1,4 @@
-"""Stopping under load: whatever the app has begun, it finishes. Run with the Procfile's own flags."""
+"""Stopping under load: the app finishes every request that it has begun. It runs with the Procfile's flags."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def start_with_all_workers(start_server: StartServer, workers: int) -> Server:
 
 
 def wait_until_each_worker_has_answered(server: Server) -> None:
-    """What arrived earlier has begun by then: connections are accepted in their order."""
+    """Wait. Connections are accepted in order, so all earlier requests have begun by then."""
     so_far = len(server.log)
     client = server.client()
 
@@ -45,7 +45,7 @@ def wait_until_each_worker_has_answered(server: Server) -> None:
     wait_until(all_have)
 
 
-# A platform signals every process; a service manager told so, or a container, only the first.
+# A platform signals every process. A container signals only the first, as a service manager may.
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("workers", "stop"),
@@ -61,7 +61,7 @@ def test_requests_that_have_begun_are_finished(
     pages = [server.client(token_of(visitor)) for visitor in leaving]
     with ThreadPoolExecutor(len(leaving)) as pool:
         destroys = [pool.submit(visitor.post, f"{END}?delay=3") for visitor in leaving]
-        # The sessions end at once, the answers take three seconds more.
+        # The sessions end at once; the answers take three seconds longer.
         wait_until(lambda: {shown_text(page.get(HOME).text) for page in pages} == {DEFAULT})
         assert not any(destroy.done() for destroy in destroys)
         assert server.process
@@ -79,7 +79,7 @@ def test_requests_that_have_begun_are_finished(
     assert server.rows() == len(held)
 
 
-def test_a_request_that_does_not_finish_in_time_is_given_up_and_saves_nothing(start_server: StartServer) -> None:
+def test_a_request_that_exceeds_the_grace_period_saves_nothing(start_server: StartServer) -> None:
     server = start_server(options=("--timeout-graceful-shutdown", "1"))
     held = HeldRequest(server, "PUT", UPDATE, b"too late", TEXT)
     assert server.process
@@ -92,7 +92,7 @@ def test_a_request_that_does_not_finish_in_time_is_given_up_and_saves_nothing(st
 
 
 class Load:
-    """A client that saves a text into a new session, again and again, on one connection or on a new one each time."""
+    """A client that keeps saving a text into new sessions, on one connection or on a new one each time."""
 
     def __init__(self, server: Server, keep_alive: bool) -> None:
         self.port = server.port
@@ -103,8 +103,8 @@ class Load:
         )
         self.over = threading.Event()
         self.saved = 0
-        self.refused = 0  # no connection at all
-        self.unanswered = 0  # a connection, but not one byte of an answer
+        self.refused = 0  # no connection
+        self.unanswered = 0  # a connection, but no answer
         self.cut: list[bytes] = []  # anything else
 
     def save_until_it_is_over(self) -> None:
@@ -118,7 +118,7 @@ class Load:
                 time.sleep(0.01)
 
     def save(self, connection: socket.socket) -> bool:
-        """Save once; return whether the connection can be used again."""
+        """Save once. Return whether the connection can be used again."""
         answer = b""
         with suppress(ConnectionError):
             connection.sendall(self.request)
@@ -149,13 +149,11 @@ def load(server: Server, clients: int = 8) -> Iterator[list[Load]]:
 
 @pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2])
-def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
-    start_server: StartServer, workers: int
-) -> None:
-    """A client may send a request in the very moment in which the server closes, and then gets no answer at all.
+def test_under_load_each_request_gets_a_full_response_or_never_begins(start_server: StartServer, workers: int) -> None:
+    """A client that sends a request just as the server closes the connection gets no answer.
 
-    No server can help that, on a connection that is kept above all; but such a request must have done nothing. Each
-    save makes a session of its own, so as many sessions as successes means: nothing was begun that was not answered.
+    No server can prevent that, least of all on a kept-alive connection, but such a request must have done nothing. Each
+    save makes a new session, so if there are as many sessions as successes, no unanswered request did anything.
     """
     server = start_with_all_workers(start_server, workers)
     with load(server) as loads:
@@ -164,8 +162,8 @@ def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
         server.process.wait(timeout=20)
         time.sleep(0.1)
     assert [load.cut for load in loads if load.cut] == []
-    assert sum(load.refused for load in loads) > 0, "the load went on until nobody listened"
-    # At the most what each client had under way when a worker closed its sockets, and when the parent closed its own.
+    assert sum(load.refused for load in loads) > 0, "the load continued until the app stopped listening"
+    # At most one request per client when a worker closed its sockets, and one when the parent closed its own.
     assert sum(load.unanswered for load in loads) <= (workers + 1) * len(loads)
     assert server.rows() == sum(load.saved for load in loads)
     assert "Traceback" not in server.log
@@ -173,7 +171,7 @@ def test_under_load_each_request_is_answered_in_full_or_was_never_begun(
 
 @pytest.mark.full
 def test_workers_are_replaced_under_load_without_a_connection_refused(start_server: StartServer) -> None:
-    """SIGHUP makes uvicorn start new workers, one by one, before the old ones stop: how new code gets in."""
+    """SIGHUP makes uvicorn load new code: it starts new workers, one by one, before the old ones stop."""
     server = start_with_all_workers(start_server, 2)
     old = workers_of(server)
     with load(server, clients=2) as loads:
@@ -183,8 +181,8 @@ def test_workers_are_replaced_under_load_without_a_connection_refused(start_serv
         wait_until(lambda: server.log.count("Finished server process") == 2, 30)
         saved = sum(load.saved for load in loads)
         wait_until(lambda: sum(load.saved for load in loads) > saved + 20, 20)
-    # By its parent alone, as a service manager does it: right after a reload the parent asks the workers whether they
-    # are well, and would wait 30 seconds here for the answer of one that our signal to all has ended.
+    # Signal only the parent, as a service manager does. Right after a reload the parent checks the workers' health, and
+    # would wait 30 seconds for the answer of a worker that a signal to all had ended.
     server.process.terminate()
     server.process.wait(timeout=20)
     assert [load.cut for load in loads if load.cut] == []

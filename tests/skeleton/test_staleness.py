@@ -1,7 +1,7 @@
-"""No page shows what the session no longer holds: the ways in which a browser may show an old page, each in a browser.
+"""No page shows what the session no longer holds. Tests in real browsers each way in which they may show an old page.
 
-Most tests run twice: once as things are, and once as a control, in which what prevents it is taken out at run time and
-the page is stale. Should a control be fresh one day, its test proves nothing any more.
+Most tests run twice: once with the protection, and once as a control, without it, where the page must be stale. If a
+control is ever fresh, its test proves nothing any more.
 """
 
 import re
@@ -46,7 +46,7 @@ def visit(open_page: Visit) -> Visit:
 
 
 class Visitor:
-    """Somebody who is asked whether to leave, and stays unless told otherwise."""
+    """A visitor who is asked whether to leave, and stays unless the test says otherwise."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -73,13 +73,13 @@ def change_elsewhere(page: Page, text: str) -> None:
 
 
 def go_natively(page: Page, path: str) -> None:
-    """Follow a link as it is without htmx. It has to be the page's doing: only then prefetched pages are used."""
+    """Follow a link without htmx, from inside the page, because only then does the browser use prefetched pages."""
     page.evaluate("path => { location.href = path }", path)
     page.wait_for_url(f"**{path}")
 
 
 def wait_in(page: Page, condition: Callable[[], bool]) -> None:
-    """Wait for something that the page's events bring about."""
+    """Wait for an effect of the page's events."""
     for _ in range(250):
         if condition():
             return
@@ -88,7 +88,7 @@ def wait_in(page: Page, condition: Callable[[], bool]) -> None:
 
 
 def deaf_to(*events: str) -> str:
-    """A script that takes out what ours does on these events."""
+    """A script that disables what our script does on these events."""
     return """{
         const { addEventListener } = EventTarget.prototype;
         EventTarget.prototype.addEventListener = function (type, ...rest) {
@@ -125,10 +125,10 @@ def test_a_link_that_is_pressed_before_and_during_a_destroy_shows_nothing_old(
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_a_link_that_is_pressed_only_during_a_destroy_is_fresh_even_without_the_switch(
+def test_a_link_pressed_only_during_a_destroy_is_fresh_even_with_preloading(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
-    """Since the session ends at once, and not, as in the original of this demo, when the slow part is over."""
+    """The session ends at once. In the original of this demo it ends only after the slow part."""
     page = visit()
     page.get_by_role("link", name="Session page").click()
     back = page.get_by_role("link", name="Back")
@@ -149,10 +149,10 @@ def take_out_the_switch(page: Page) -> None:
 
 
 @pytest.mark.full
-def test_a_public_page_is_fetched_when_the_pointer_is_on_its_link(
+def test_a_public_page_is_preloaded_when_the_pointer_is_on_its_link(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
-    """Even if htmx is quicker to arrive than its extension, and begins without it."""
+    """This holds even if htmx arrives before its extension and starts without it."""
     alter(slow=["/hx-preload.min.js"])
     page = visit()
     about = page.get_by_role("link", name="Public page")
@@ -167,30 +167,30 @@ def test_a_public_page_is_fetched_when_the_pointer_is_on_its_link(
 
 # Back, Forward and reload
 
-SHOWN_AGAIN = ("focus", "visibilitychange")  # a page from the cache is a page that is shown again, too
+SHOWN_AGAIN = ("focus", "visibilitychange")  # a page from the cache is also shown again
 WITNESS = "addEventListener('pageshow', (event) => { if (event.persisted) sessionStorage.persisted = 'yes' });"
 
 
 def traverse(page: Page, direction: str) -> None:
-    """Go back or forward, by the page's own timer: Playwright would wait for a page that is loaded twice."""
+    """Go back or forward by the page's own timer, because Playwright would wait for a page that loads twice."""
     page.evaluate(f"setTimeout(() => history.{direction}())")
 
 
 def let_firefox_keep_pages(page: Page, alter: Alter) -> None:
-    """Firefox keeps no page for Back that says no-store. The others do."""
+    """Firefox keeps no page for Back that has no-store. The other engines do."""
     if engine_of(page) == "firefox":
         alter(headers={"cache-control": None})
 
 
 @PAIR
 @pytest.mark.parametrize("direction", ["back", "forward"])
-def test_a_page_from_the_back_forward_cache_is_loaded_anew(
+def test_a_page_from_the_back_forward_cache_is_reloaded(
     visit: Visit, alter: Alter, direction: str, control: bool
 ) -> None:
     page = visit(script=WITNESS + (deaf_to("pageshow", "pagehide", *SHOWN_AGAIN) if control else ""))
     let_firefox_keep_pages(page, alter)
     page.goto("/sample/public")
-    page.goto(HOME)  # a page that has not fetched anything, for Chromium does not keep those that have
+    page.goto(HOME)  # a page that has fetched nothing, because Chromium does not keep pages that have
     if direction == "back":
         page.goto("/sample/session")
     else:
@@ -203,7 +203,7 @@ def test_a_page_from_the_back_forward_cache_is_loaded_anew(
 
 
 @pytest.mark.full
-def test_a_page_from_the_back_forward_cache_is_hidden_until_it_is_loaded_anew(visit: Visit, alter: Alter) -> None:
+def test_a_page_from_the_back_forward_cache_is_hidden_until_it_is_reloaded(visit: Visit, alter: Alter) -> None:
     note = "if (event.persisted) sessionStorage.hidden = document.documentElement.hidden"
     seen = f"addEventListener('pageshow', (event) => {{ {note} }})"
     page = visit(script=WITNESS + seen)
@@ -220,7 +220,7 @@ def test_a_page_from_the_back_forward_cache_is_hidden_until_it_is_loaded_anew(vi
 @pytest.mark.full
 @PAIR
 def test_back_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control: bool) -> None:
-    """Closed twice in Firefox: it remembers nothing of a page that says no-store."""
+    """Firefox has a second protection: it remembers no text of a page with no-store."""
     if control:
         alter(replace={' autocomplete="off"': ""}, headers={"cache-control": None})
     page = visit(page_cache=False)
@@ -243,7 +243,7 @@ def test_reload_does_not_fill_in_an_old_text(visit: Visit, alter: Alter, control
 
 @pytest.mark.full
 def test_back_and_forward_between_boosted_pages_ask_the_server(visit: Visit) -> None:
-    """Without a control: htmx keeps pages only with an extension that the project does not have."""
+    """No control: htmx keeps pages only with an extension that the project does not use."""
     page = visit()
     page.get_by_role("link", name="Session page").click()
     expect(page).to_have_url(re.compile("/sample/session$"))
@@ -260,7 +260,7 @@ def test_back_and_forward_between_boosted_pages_ask_the_server(visit: Visit) -> 
 # What browsers and content delivery networks fetch ahead of time
 
 RULE = '{"%s": [{"urls": ["/sample"], "eagerness": "immediate"}]}'
-SCRIPT_OFF = {'/app.js">': '/app.js" type="off">'}  # a page that was rendered ahead asks as soon as it is shown
+SCRIPT_OFF = {'/app.js">': '/app.js" type="off">'}  # a prerendered page sends requests as soon as it is shown
 WITHOUT_CSP = {"content-security-policy": None}
 KINDS = pytest.mark.parametrize("kind", ["prefetch", "prerender"])
 
@@ -268,10 +268,10 @@ KINDS = pytest.mark.parametrize("kind", ["prefetch", "prerender"])
 @pytest.mark.full
 @PAIR
 @KINDS
-def test_speculation_rules_that_somebody_put_into_the_page_are_not_obeyed(
+def test_speculation_rules_injected_into_the_page_have_no_effect(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], kind: str, control: bool
 ) -> None:
-    """By virtue of the Content-Security-Policy alone: Sec-Purpose is hidden from the server."""
+    """Only the Content-Security-Policy prevents it: Sec-Purpose is hidden from the server."""
     page = visit()
     rules = {"</head>": f'<script type="speculationrules">{RULE % kind}</script></head>'}
     alter(ignore=["sec-purpose"], replace=rules | SCRIPT_OFF, headers=WITHOUT_CSP if control else {})
@@ -292,10 +292,10 @@ def test_speculation_rules_that_somebody_put_into_the_page_are_not_obeyed(
 @pytest.mark.full
 @PAIR
 @KINDS
-def test_speculation_rules_that_somebody_put_into_a_header_get_nothing(
+def test_speculation_rules_injected_by_a_header_get_no_page(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], kind: str, control: bool
 ) -> None:
-    """A Content-Security-Policy does not keep the browser from obeying these; the server declines."""
+    """The browser obeys these rules despite the Content-Security-Policy, but the server refuses the request."""
     page = visit()
     alter(
         answers={"/rules.json": [200, "application/speculationrules+json", RULE % kind]},
@@ -305,19 +305,19 @@ def test_speculation_rules_that_somebody_put_into_a_header_get_nothing(
     )
     page.goto("/sample/session")
     wait_until(lambda: any(line.startswith("GET /sample prefetch") for line in asked()))
-    page.wait_for_timeout(300)  # for the answer to arrive
+    page.wait_for_timeout(300)  # time for the answer to arrive
     change_elsewhere(page, "new")
     go_natively(page, HOME)
     expect_text(page, "old" if control else "new")
-    complaints.clear()  # of the 503
+    complaints.clear()  # the console's message about the 503
 
 
 @pytest.mark.full
 @PAIR
-def test_a_prefetch_link_that_somebody_put_into_the_page_gets_nothing(
+def test_a_prefetch_link_injected_into_the_page_gets_no_page(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], control: bool
 ) -> None:
-    """Closed twice: the server declines, and Chromium would not use an answer that says no-store."""
+    """There are two protections: the server refuses, and Chromium does not use an answer with no-store."""
     page = visit()
     alter(
         replace={"</head>": '<link rel="prefetch" href="/sample"></head>'},
@@ -365,8 +365,8 @@ WITHOUT_SESSION = ["/sample/public", "/health"]
 
 
 @pytest.mark.parametrize(("method", "path"), CACHEABLE_BY)
-def test_every_route_says_who_may_keep_its_answers(server: Server, method: str, path: str) -> None:
-    """A shared cache obeys these headers. There is no control: it would need such a cache, and test only that."""
+def test_every_route_says_who_may_cache_its_responses(server: Server, method: str, path: str) -> None:
+    """A shared cache obeys these headers. No control: it would need such a cache, and would test only that cache."""
     data = {"text": "mine"} if method in ("PUT", "POST") else None
     for visitor in (server.client(), sample.visitor(server, "mine"), server.client("A" * 43)):
         for client in ({}, BROWSER, HTMX, HTMX | {"HX-Request-Type": "full"}):
@@ -380,7 +380,7 @@ def test_every_route_says_who_may_keep_its_answers(server: Server, method: str, 
 
 
 @pytest.mark.parametrize("path", ["/nope", "/static/nope.js", UPDATE, END])
-def test_errors_are_kept_by_nobody(server: Server, path: str) -> None:
+def test_errors_are_not_cached(server: Server, path: str) -> None:
     for client in ({}, BROWSER, HTMX):
         response = sample.visitor(server, "mine").get(path, headers=client)
         assert response.status_code in (404, 405)
@@ -388,7 +388,7 @@ def test_errors_are_kept_by_nobody(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip"])
-def test_only_what_depends_on_a_session_is_declined_ahead_of_time(server: Server, purpose: str) -> None:
+def test_only_pages_with_a_session_refuse_a_prefetch(server: Server, purpose: str) -> None:
     for visitor in (server.client(), sample.visitor(server, "mine")):
         for method, path in CACHEABLE_BY:
             if method == "GET":
@@ -401,15 +401,15 @@ def test_only_what_depends_on_a_session_is_declined_ahead_of_time(server: Server
 
 
 class Tab:
-    """A page that can be hidden behind another one and shown again."""
+    """A page that another page can hide, and that can be shown again."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.engine = engine_of(page)
-        if self.engine == "webkit":  # its windows never lose the focus without a window manager
+        if self.engine == "webkit":  # without a window manager, its windows never lose the focus
             return
         if self.engine == "chromium":
-            # Without this, every page believes at all times that it is looked at.
+            # Without this, every page counts as visible all the time.
             session = page.context.new_cdp_session(page)
             session.send("Emulation.setFocusEmulationEnabled", {"enabled": False})
         self.other = page.context.new_page()
@@ -454,14 +454,14 @@ def test_a_tab_that_is_shown_again_shows_what_was_saved_elsewhere(
 
 
 @pytest.mark.full
-def test_a_tab_that_is_shown_again_asks_once_and_only_for_what_it_does_not_know(
+def test_a_tab_that_is_shown_again_sends_one_conditional_request(
     visit: Visit, alter: Alter, answered: Callable[[], list[str]]
 ) -> None:
     page = visit()
     tab = Tab(page)
     page.wait_for_timeout(300)
     alter()
-    for answer in ("200", "304") if tab.engine == "webkit" else ("304", "304"):  # the others have been shown once
+    for answer in ("200", "304") if tab.engine == "webkit" else ("304", "304"):  # the other pages have been shown once
         tab.hide()
         tab.show()
         page.wait_for_timeout(300)
@@ -492,7 +492,7 @@ def test_a_tab_that_is_shown_again_shows_an_earlier_text_that_was_saved_again_el
 @pytest.mark.parametrize("told", [["visibilitychange"], ["visibilitychange", "focus"], ["focus", "visibilitychange"]])
 @pytest.mark.full
 @IN_CHROMIUM
-def test_a_page_that_becomes_visible_again_asks_once(
+def test_a_page_that_becomes_visible_again_sends_one_request(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], told: list[str]
 ) -> None:
     """Headless browsers take the focus from a page but never hide it, so here the test does the hiding."""
@@ -521,7 +521,7 @@ def test_a_tab_that_is_shown_again_shows_that_its_session_was_destroyed(visit: V
 
 
 @pytest.mark.parametrize("choice", ["Keep mine", "Show the server’s"])
-def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choice: str) -> None:
+def test_typed_text_is_kept_and_the_visitor_chooses(visit: Visit, choice: str) -> None:
     page = visit()
     visitor = Visitor(page)
     tab = Tab(page)
@@ -533,7 +533,7 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
     expect(notice.get_by_role("alert")).to_contain_text("not saved")
     expect(notice.get_by_role("blockquote")).to_have_text("\nnew  <b> ", use_inner_text=False)
     expect_text(page, "typed")
-    expect(page.get_by_role("textbox", name="Text")).to_be_focused()  # whoever is typing goes on typing
+    expect(page.get_by_role("textbox", name="Text")).to_be_focused()  # a visitor who is typing can go on
     for _ in range(2 if choice == "Keep mine" else 1):
         page.keyboard.press("Shift+Tab")
     expect(page.get_by_role("button", name=choice)).to_be_focused()
@@ -544,7 +544,7 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
     tab.hide()
     tab.show()
     page.wait_for_timeout(300)
-    expect(notice).to_be_hidden()  # one does not have to choose twice
+    expect(notice).to_be_hidden()  # the visitor need not choose twice
     page.get_by_role("link", name="Session page").click()
     if choice == "Keep mine":
         assert visitor.is_asked() == "confirm"
@@ -555,7 +555,7 @@ def test_text_that_was_typed_is_kept_and_the_visitor_chooses(visit: Visit, choic
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_a_save_is_a_choice_too(visit: Visit) -> None:
+def test_saving_also_answers_the_choice(visit: Visit) -> None:
     page = visit()
     tab = Tab(page)
     page.get_by_label("Text").fill("typed")
@@ -572,7 +572,7 @@ def test_a_save_is_a_choice_too(visit: Visit) -> None:
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> None:
+def test_text_typed_here_counts_as_saved_if_another_tab_saved_the_same(visit: Visit) -> None:
     page = visit()
     visitor = Visitor(page)
     tab = Tab(page)
@@ -591,7 +591,7 @@ def test_text_that_was_typed_here_and_saved_elsewhere_is_saved(visit: Visit) -> 
 @pytest.mark.parametrize("reason", ["offline", "failing"])
 @pytest.mark.full
 @IN_CHROMIUM
-def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
+def test_a_tab_that_is_shown_again_ignores_a_failed_request(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]], complaints: list[str], reason: str, typed: bool
 ) -> None:
     page = visit()
@@ -610,7 +610,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
     if reason == "failing":
         wait_in(page, lambda: "GET /sample/saved" in asked())
     page.wait_for_timeout(500)
-    if engine_of(page) == "chromium":  # it speaks of each request that fails; our script says nothing
+    if engine_of(page) == "chromium":  # the browser reports each failed request; our script reports nothing
         assert ["Failed to load resource" in complaint for complaint in complaints] == [True]
     assert page.locator("main").inner_text() == before
     expect_text(page, text)
@@ -628,7 +628,7 @@ def test_without_an_answer_a_tab_that_is_shown_again_says_nothing(
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_an_answer_that_a_save_has_overtaken_is_not_shown(
+def test_a_response_that_is_older_than_a_save_is_not_shown(
     visit: Visit, alter: Alter, asked: Callable[[], list[str]]
 ) -> None:
     page = visit()
@@ -645,7 +645,7 @@ def test_an_answer_that_a_save_has_overtaken_is_not_shown(
 
 
 @PAIR
-def test_a_session_page_that_is_shown_again_shows_no_session_that_is_gone(visit: Visit, control: bool) -> None:
+def test_a_session_page_that_is_shown_again_shows_that_the_session_ended(visit: Visit, control: bool) -> None:
     page = visit(script=deaf_to(*SHOWN_AGAIN) if control else "")
     page.get_by_role("link", name="Session page").click()
     expect(page.get_by_text("Its id is")).to_be_visible()
@@ -661,7 +661,7 @@ def test_a_session_page_that_is_shown_again_shows_no_session_that_is_gone(visit:
 @pytest.mark.parametrize("reason", ["offline", "failing"])
 @pytest.mark.full
 @IN_CHROMIUM
-def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
+def test_a_session_page_that_is_shown_again_ignores_a_failed_request(
     visit: Visit, alter: Alter, complaints: list[str], reason: str
 ) -> None:
     page = visit()
@@ -680,7 +680,7 @@ def test_a_session_page_that_is_shown_again_stays_as_it_is_without_an_answer(
     complaints.clear()
 
 
-# Text that is not saved yet
+# Unsaved text
 
 # The page asks by `confirm`; where the browser itself loads another page, it asks, after `beforeunload`.
 WAYS_OUT = {"confirm": ["link", "preloaded link", "back"], "beforeunload": ["plain link", "reload", "close"]}
@@ -688,7 +688,7 @@ ASKED_BY = pytest.mark.parametrize("question", WAYS_OUT)
 
 
 def leave(page: Page, way: str) -> None:
-    """Set out on one of these ways. The page's own timer does it where Playwright would wait for the arrival."""
+    """Start to leave in one of these ways, by the page's own timer where Playwright would wait for the new page."""
     if way == "link":
         page.get_by_role("link", name="Session page").click()
     elif way == "preloaded link":
@@ -705,7 +705,7 @@ def leave(page: Page, way: str) -> None:
 
 
 @ASKED_BY
-def test_whoever_leaves_unsaved_text_is_asked_and_may_stay(visit: Visit, question: str) -> None:
+def test_a_visitor_who_leaves_unsaved_text_is_asked_and_may_stay(visit: Visit, question: str) -> None:
     page = visit()
     visitor = Visitor(page)
     put_a_boosted_page_before(page)
@@ -721,7 +721,7 @@ def test_whoever_leaves_unsaved_text_is_asked_and_may_stay(visit: Visit, questio
 
 @pytest.mark.full
 @ASKED_BY
-def test_whoever_leaves_unsaved_text_is_asked_once_and_may_leave(visit: Visit, question: str) -> None:
+def test_a_visitor_who_leaves_unsaved_text_is_asked_once_and_may_leave(visit: Visit, question: str) -> None:
     page = visit()
     visitor = Visitor(page)
     visitor.leaves = True
@@ -743,7 +743,7 @@ def test_whoever_leaves_unsaved_text_is_asked_once_and_may_leave(visit: Visit, q
 
 @pytest.mark.full
 @ASKED_BY
-def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit, question: str) -> None:
+def test_a_visitor_without_unsaved_text_may_leave_unasked(visit: Visit, question: str) -> None:
     page = visit()
     visitor = Visitor(page)
     for way in WAYS_OUT[question]:
@@ -763,7 +763,7 @@ def test_whoever_leaves_nothing_unsaved_is_not_asked(visit: Visit, question: str
 
 
 def put_a_boosted_page_before(page: Page) -> None:
-    """Open the page with a text so that the one before it in the tab's history is one that htmx swaps in."""
+    """Open the page with a text. The previous page in the tab's history is one that htmx swaps in."""
     page.goto(HOME)
     page.get_by_role("link", name="Session page").click()
     page.get_by_role("link", name="Back").click()
@@ -772,7 +772,7 @@ def put_a_boosted_page_before(page: Page) -> None:
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
+def test_text_whose_save_failed_counts_as_unsaved(visit: Visit, alter: Alter, complaints: list[str]) -> None:
     page = visit()
     visitor = Visitor(page)
     alter(answers={UPDATE: [503, "text/html", "<p>The server cannot use its session store right now.</p>"]})
@@ -787,10 +787,10 @@ def test_text_that_could_not_be_saved_is_unsaved(visit: Visit, alter: Alter, com
 
 @pytest.mark.full
 @IN_CHROMIUM
-def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(
+def test_text_on_an_error_page_counts_as_unsaved_until_it_is_saved(
     visit: Visit, alter: Alter, complaints: list[str]
 ) -> None:
-    """As when a text is sent before the scripts have arrived, and is too long."""
+    """This happens when a text is sent before the scripts have arrived, and is too long."""
     page = visit()
     alter(replace={"<script ": '<script type="off" '})
     page.goto(HOME)
@@ -812,12 +812,12 @@ def test_text_that_came_back_on_an_error_page_is_unsaved_until_it_is_saved(
     page.get_by_role("button", name="Send again").click()
     expect(page.get_by_role("heading", name="Your text")).to_be_visible()
     expect_text(page, "shorter")
-    assert visitor.questions == [], "what is being sent is not left behind"
+    assert visitor.questions == [], "text that is being sent counts as saved"
     complaints.clear()
 
 
 @pytest.mark.full
-def test_text_left_behind_is_not_asked_about_again_on_the_way_back(visit: Visit) -> None:
+def test_going_back_does_not_ask_again_about_abandoned_text(visit: Visit) -> None:
     page = visit(script=WITNESS)
     page.goto("/sample/public")
     page.goto(HOME)
@@ -841,7 +841,7 @@ KEEPS_PAGES_FOR_BACK = ["chromium", "webkit"]  # whatever no-store says; docs/st
 def test_without_javascript_back_may_show_a_page_of_a_session_that_has_ended(
     open_page: Visit, browser_engine: str
 ) -> None:
-    """The limit that docs/stale-pages.md names. Only a script can load such a page anew."""
+    """docs/stale-pages.md names this limit. Only a script can reload such a page."""
     page = open_page(java_script_enabled=False)
     save(page, "old")
     expect_text(page, "old")

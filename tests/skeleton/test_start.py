@@ -1,4 +1,4 @@
-"""What stops the start says so in one line, with the remedy; with several workers, too."""
+"""Every problem that stops the start is reported in one line with the remedy, also with several workers."""
 
 import ast
 import os
@@ -18,7 +18,7 @@ from tests.support import Server
 
 
 def start(*options: str, project: Path = PROJECT, python: tuple[str, ...] = (), **environment: str) -> str:
-    """Start the app, which must give up by itself; return what it said."""
+    """Start the app, which must exit by itself. Return what it printed."""
     command = [sys.executable, *python, "-m", "uvicorn", "app.main:app", "--app-dir", str(project), *options]
     result = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=30, check=False
@@ -30,7 +30,7 @@ def start(*options: str, project: Path = PROJECT, python: tuple[str, ...] = (), 
 
 
 def packages_without(folder: Path, *hidden: str) -> str:
-    """Return the folder, made to hold everything that is installed here but these packages."""
+    """Fill the folder with everything that is installed here except these packages, and return it."""
     folder.mkdir()
     for path in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for package in Path(path).iterdir():
@@ -49,23 +49,23 @@ both = pytest.mark.parametrize(
 
 
 @both
-def test_a_bad_setting(options: list[str]) -> None:
+def test_a_bad_setting_stops_the_start_and_is_named(options: list[str]) -> None:
     said = start(*options, SESSION_LIFETIME="forever")
     assert "Cannot start: SESSION_LIFETIME='forever'" in said
     assert "SESSION_LIFETIME=604800" in said
 
 
 @both
-def test_a_missing_folder_for_the_database(options: list[str], tmp_path: Path) -> None:
+def test_a_missing_database_folder_stops_the_start_and_is_named(options: list[str], tmp_path: Path) -> None:
     said = start(*options, SESSION_STORE=f"sqlite:///{tmp_path}/missing/s.sqlite3")
     assert "Cannot start: SESSION_STORE=" in said
     assert f"Try: mkdir -p {tmp_path}/missing" in said
     (tmp_path / "missing").mkdir(parents=True)
-    Server(tmp_path, f"sqlite:///{tmp_path}/missing/s.sqlite3").start().close()  # the remedy is one
+    Server(tmp_path, f"sqlite:///{tmp_path}/missing/s.sqlite3").start().close()  # the remedy names one
 
 
 @pytest.mark.parametrize("folder", ["static", "templates"])
-def test_a_missing_folder_of_the_project(folder: str, tmp_path: Path) -> None:
+def test_a_missing_project_folder_stops_the_start_and_is_named(folder: str, tmp_path: Path) -> None:
     for name in {"app", "static", "templates"} - {folder}:
         shutil.copytree(PROJECT / name, tmp_path / name)
     said = start(project=tmp_path, SESSION_STORE="memory://")
@@ -73,8 +73,8 @@ def test_a_missing_folder_of_the_project(folder: str, tmp_path: Path) -> None:
 
 
 @both
-def test_a_missing_package(options: list[str], tmp_path: Path) -> None:
-    """As when a uvicorn is started that is not the one of the project's virtual environment."""
+def test_a_missing_package_stops_the_start_and_is_named(options: list[str], tmp_path: Path) -> None:
+    """This happens when somebody starts a uvicorn from outside the project's virtual environment."""
     packages = packages_without(tmp_path / "packages", "litestar", "jinja2")
     said = start(*options, python=("-S",), SESSION_STORE="memory://", PYTHONPATH=packages)
     assert f"Cannot start: {sys.executable} lacks jinja2, litestar." in said
@@ -82,15 +82,15 @@ def test_a_missing_package(options: list[str], tmp_path: Path) -> None:
 
 
 @both
-def test_a_missing_package_for_redis(options: list[str], tmp_path: Path) -> None:
+def test_a_missing_redis_package_stops_the_start_and_is_named(options: list[str], tmp_path: Path) -> None:
     packages = packages_without(tmp_path / "packages", "redis")
     said = start(*options, python=("-S",), SESSION_STORE="redis://127.0.0.1:1", PYTHONPATH=packages)
     assert "Cannot start: SESSION_STORE=redis://...: No module named 'redis'." in said
     assert "Try: pip install redis\n" in said
 
 
-def test_every_package_that_the_app_imports_is_looked_for() -> None:
-    """Apart from the drivers, which are looked for where they are used, and uvicorn, which does the asking."""
+def test_the_start_checks_every_package_that_the_app_imports() -> None:
+    """Except the drivers, which are checked where they are used, and uvicorn, which loads the app."""
     imported = set()
     for path in (PROJECT / "app").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -105,8 +105,8 @@ def test_every_package_that_the_app_imports_is_looked_for() -> None:
 
 
 @both
-def test_a_port_in_use(options: list[str]) -> None:
-    """uvicorn's own message; the address is in it with one process only."""
+def test_a_port_in_use_stops_the_start(options: list[str]) -> None:
+    """The message is uvicorn's. It contains the address only with one process."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         said = start("--port", port, *options[2:], SESSION_STORE="memory://")

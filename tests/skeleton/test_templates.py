@@ -1,4 +1,4 @@
-"""An edited template shows at the next request while one develops, and costs nothing in production."""
+"""During development an edited template shows at the next request. In production this costs nothing."""
 
 import os
 import shutil
@@ -24,5 +24,5 @@ async def test_an_edited_template_shows_at_the_next_request_with_litestar_debug(
         assert "There is no page at this address." in (await client.get("/nothing", headers=BROWSER)).text
         page = templates / "error.html"
         page.write_text('{% extends "base.html" %}{% block main %}An edited page.{% endblock %}')
-        os.utime(page, (0, 0))  # another time than before, however coarse the clock of the file system is
+        os.utime(page, (0, 0))  # a different time than before, even with a coarse file system clock
         assert shown in (await client.get("/nothing", headers=BROWSER)).text

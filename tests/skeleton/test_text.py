@@ -1,4 +1,4 @@
-"""What was saved is what is shown, to the code point."""
+"""A saved text is shown unchanged, code point by code point."""
 
 import httpx
 import pytest

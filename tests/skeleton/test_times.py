@@ -1,4 +1,4 @@
-"""Times as people say them."""
+"""Times in words."""
 
 import re
 import time
@@ -26,11 +26,11 @@ HOUR, DAY = 3_600, 86_400
         (-2 * HOUR, "2 hours ago"),
     ],
 )
-def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
+def test_a_time_is_shown_in_words(seconds: float, said: str) -> None:
     assert relative(seconds) == said
 
 
-def test_the_exact_time_stands_behind_it() -> None:
+def test_the_exact_time_is_in_the_title() -> None:
     assert when(1_700_000_000) == (
         '<time datetime="2023-11-14T22:13:20+00:00" title="14 November 2023, 22:13:20 UTC">'
         f"{relative(1_700_000_000 - time.time())}</time>"

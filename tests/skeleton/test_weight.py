@@ -1,4 +1,4 @@
-"""What a page costs to load: counted by Chromium, by what arrives over the wire."""
+"""The weight of a page: Chromium counts the bytes that arrive over the network."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def test_a_first_load_is_light_and_a_second_is_one_request(visitor: BrowserConte
     assert_light(visitor, path, requests=6)
 
 
-def test_from_page_to_page_and_to_save_is_one_request_each(visitor: BrowserContext) -> None:
+def test_a_boosted_link_and_a_save_take_one_request_each(visitor: BrowserContext) -> None:
     page = visitor.new_page()
     page.goto(HOME, wait_until="networkidle")
     load = Load(page)

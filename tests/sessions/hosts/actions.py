@@ -1,4 +1,4 @@
-"""What handlers do to the session, on every host: `POST /do/<name>` runs one of `ACTIONS`."""
+"""What the handlers of every host do to the session: `POST /do/<name>` runs one of `ACTIONS`."""
 
 import json
 from collections.abc import AsyncIterator
@@ -65,14 +65,14 @@ class Refusal(Exception):
 
 
 def flash(session: Any, error: Exception) -> None:
-    """Do what the exception handlers do. Outside of Litestar, a handler has to begin with `rollback`."""
+    """Do what the exception handlers do. Outside Litestar, an exception handler must first call `rollback`."""
     if "rollback" in str(error):
         session.rollback()
     session["flash"] = "That did not work."
 
 
 async def do(name: str, session: Any, sessions: Any) -> None:
-    """Run one of the actions: the session before an exception is always changed."""
+    """Run one of the actions. Those that raise an exception change the session first."""
     match name:
         case "add-to-cart":
             session[CART].append("tea")

@@ -131,5 +131,5 @@ app.mount("/wrapped", wrapped)
 
 @wrapped.middleware("http")
 async def other_middleware(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Stand for any middleware that an app puts between the session layer and its handlers."""
+    """Represent any middleware that an app puts between the session layer and its handlers."""
     return await call_next(request)

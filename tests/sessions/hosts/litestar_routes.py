@@ -128,7 +128,7 @@ async def answer_messages(
 
 
 def other_middleware(app: ASGIApp) -> ASGIApp:
-    """Stand for any middleware that an app puts between the session layer and its handlers."""
+    """Represent any middleware that an app puts between the session layer and its handlers."""
 
     async def call(scope: Any, receive: Any, send: Any) -> None:
         await app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Starts the hosts, each in an environment that holds only the packages it is meant to have."""
+"""Starts the hosts, each in an environment that has only the packages it needs."""
 
 import os
 import re
@@ -91,7 +91,7 @@ class Host(Server):
             return other.get("/values").json()
 
     def lines(self, file: str) -> list[str]:
-        """Return what the host has noted in a file."""
+        """Return the lines of a file that the host writes."""
         path = self.folder / file
         return path.read_text().splitlines() if path.exists() else []
 
