@@ -2,7 +2,8 @@
 
 Four rules make `end_all` safe, whatever happens at the same time (the proof is in docs/decisions/8-owners.md):
 
-1. A session is listed before it is stored, so each living session is in the list of its owner.
+1. A session is listed before it is stored, so each living session is in the list of its owner. A login looks again
+   afterwards, because a store may insert twice what `end_all` has removed in between.
 2. An id leaves the list after its session was removed from the store, or when its lifetime is over. An id
    without a record stays listed: another request may be about to store it.
 3. A rotation first reserves the new id with an expired record. The new session comes alive in one conditional step,
@@ -66,8 +67,8 @@ class OwnerList:
         """Add or overwrite entries, and remove others. Raises `SessionTooLarge`."""
         while True:
             text, entries = await self._read()
-            changed = {**entries, **(add or {})}
-            if await self._write(text, {key: entry for key, entry in changed.items() if key not in remove}):
+            changed = {key: entry for key, entry in {**entries, **(add or {})}.items() if key not in remove}
+            if changed == entries or await self._write(text, changed):
                 return
 
     async def end_all(self, keep: str | None, ended: Callable[[str], Awaitable[None]]) -> None:
@@ -126,9 +127,14 @@ class OwnerList:
 async def create(records: Records, changes: Values, owner: str | None) -> tuple[Stored, str]:
     """Store a session that begins now. Return it, and its token."""
     token, record = new_token(), await records.begin(changes, owner)
-    if owner is not None:
-        await OwnerList(records, owner).change({digest(token): Entry(record.expires_at)})
-    return await records.insert(token, record)
+    if owner is None:
+        return await records.insert(token, record)
+    sessions, entry = OwnerList(records, owner), {digest(token): Entry(record.expires_at)}
+    await sessions.change(entry)
+    created = await records.insert(token, record)
+    with suppress(StoreUnavailable):
+        await sessions.change(entry)  # a store may insert again what `end_all` has removed: see redis.py
+    return created
 
 
 async def unlist(records: Records, ended: Stored) -> None:
@@ -175,11 +181,10 @@ class Successor:
         return await self.records.run(replace, self.id, RESERVED, new.text, new.record.deadline)
 
     async def tidy(self) -> None:
-        """Remove the old session from its owner's list. If the store fails, the entry stays, which does no harm."""
+        """List the new session instead of the old one. If the store fails, the old entry stays, which does no harm."""
         old = self.predecessor
-        if old.record.owner is not None:
-            with suppress(StoreUnavailable):
-                await OwnerList(self.records, self.owner).change({self.id: Entry(old.record.expires_at)}, {old.id})
+        with suppress(StoreUnavailable):
+            await OwnerList(self.records, self.owner).change({self.id: Entry(old.record.expires_at)}, {old.id})
 
     async def cancel(self) -> None:
         """Remove the reserved successor. If the store fails, the successor stays, which does no harm."""

@@ -121,6 +121,8 @@ class Session(OwnedValues):
         self._require_writable()
         self._require_cookie()
         async with self._lock:
+            if self._to_destroy.id:
+                await self._destroy_now()
             if owned := self.stored.id != "" and self.owner is not None:
                 await self._rotate_owned()
             while not owned and (old := self.stored).id:
