@@ -1,10 +1,10 @@
 """Sessions in PostgreSQL: one table, shared by any number of processes and machines.
 
-Every operation is one statement, which PostgreSQL commits by itself. Concurrent loads share a statement, and so do
-concurrent saves of small records.
+Every operation is one statement, which PostgreSQL commits by itself. Concurrent loads share a statement. Concurrent
+saves of small records share a round trip and a transaction.
 
-Saves that share a transaction must not wait for a row that another transaction has locked: all of them would wait, and
-two processes could deadlock. So they leave out a locked row (SKIP LOCKED), and its save waits for the lock alone.
+Such a transaction must not wait for a row that somebody else has locked: all its saves would wait, and two processes
+could deadlock. So it skips a locked row, and the save of that row waits for the lock alone.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ CREATE INDEX IF NOT EXISTS {table}_deadline ON {table} (deadline);
 LOAD = "SELECT id, record FROM {table} WHERE id = ANY ($1::text[])"
 CREATE = "INSERT INTO {table} (id, record, deadline) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1"
 REPLACE = "UPDATE {table} SET record = $3, deadline = $4 WHERE id = $1 AND record = $2 RETURNING 1"
-# Returns whether it has replaced the record, or NULL if the row is locked or missing.
+# Returns whether it replaced the record, or NULL if the row is locked or missing.
 REPLACE_UNLESS_LOCKED = """
-WITH held AS (SELECT record = $2 AS is_old FROM {table} WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED),
-replaced AS (UPDATE {table} SET record = $3, deadline = $4 FROM held WHERE id = $1 AND is_old)
-SELECT (SELECT is_old FROM held)
+WITH held AS (SELECT record = $2 AS is_same FROM {table} WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED),
+replaced AS (UPDATE {table} SET record = $3, deadline = $4 FROM held WHERE id = $1 AND is_same)
+SELECT (SELECT is_same FROM held)
 """
 DELETE = "DELETE FROM {table} WHERE id = $1 RETURNING 1"
 DELETE_IF_SAME = "DELETE FROM {table} WHERE id = $1 AND record = $2 RETURNING 1"
@@ -46,9 +46,9 @@ COUNT = "SELECT count(*) FROM {table} WHERE id NOT LIKE 'other:%'"  # OTHER_PREF
 COUNT_RANGE = "SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2"
 
 READERS, WRITERS = 2, 4  # connections per process; separate, so saves that wait for a lock do not delay page views
-# Bytes, of the old and the new record together. asyncpg must send a whole batch at once: beyond 96 KiB it waits until
-# it can send more, and does not notice then that it is cancelled.
-MAX_SHARED = 4096
+# Bytes of the old and the new record together. Larger ones are saved alone: if a batch is larger than 128 KiB, asyncpg
+# sends it in parts, and ignores a cancellation while it waits for the network in between.
+MAX_SHARED = 6000
 COUNT_TIMEOUT = 60.0  # seconds
 
 ATTEMPTS = 3
@@ -98,9 +98,8 @@ class PostgresStore:
         started, is_alone = time.monotonic(), self._saving == 0
         self._saving += 1
         try:
-            # A save that is alone needs no batch, and a small record must not wait for a large one.
             replaced = None
-            if not is_alone and len(old) + len(new) <= MAX_SHARED:
+            if not is_alone and len(old) + len(new) <= MAX_SHARED:  # alone, a batch would cost more than it saves
                 replaced = await self._saves.answer(save)
             if replaced is not None:
                 return replaced
@@ -138,12 +137,12 @@ class PostgresStore:
         return [records.get(session_id) for session_id in session_ids]
 
     async def _replace_all(self, saves: list[Save]) -> list[bool | None]:
-        """Return for each whether it was done, or None: then it must be tried alone."""
+        """Return for each save whether it replaced the record, or None if it must be tried alone."""
         try:
             return [replaced for (replaced,) in await self._run(REPLACE_UNLESS_LOCKED, saves, method="fetchmany")]
         except (*REFUSED, *LOST):
             raise
-        except asyncpg.PostgresError:  # one of them failed, and PostgreSQL undid all
+        except asyncpg.PostgresError:  # one save failed, so PostgreSQL has undone all
             return [None] * len(saves)
 
     async def _write(self, statement: str, *arguments: Any, seconds: float = TIMEOUT) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Calls that are made at the same time share a round trip, because ten items cost little more than one."""
+"""Concurrent calls share a round trip to the server, because ten items in one cost little more than one item."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +11,7 @@ from .store import TIMEOUT, StoreUnavailable
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-MAX_BATCH = 16  # items per statement; a loaded record may be 1 MiB, and small records wait for large ones
+MAX_BATCH = 16  # items; a record that is loaded may have 1 MiB, and small records wait for large ones
 
 
 @asynccontextmanager
@@ -25,12 +25,12 @@ async def turn(turns: asyncio.Semaphore, seconds: float = TIMEOUT) -> AsyncItera
 
 
 class Batches(Generic[Item, Answer]):
-    """Collects items while the statement before them has the turn, and then runs one statement for all of them."""
+    """Collects items while they wait for a connection, and then runs all of them together."""
 
     def __init__(self, run: Callable[[list[Item]], Awaitable[list[Answer]]], turns: asyncio.Semaphore) -> None:
-        """`run` returns an answer for each item. It is called when it is the batch's turn."""
+        """`run` takes a batch and returns an answer for each item. `turns` limits how many batches run at once."""
         self._run, self._turns = run, turns
-        self._batch: list[Item] | None = None  # the items of the next statement
+        self._batch: list[Item] | None = None  # it can still take items
         self._answers: asyncio.Task[list[Answer] | StoreUnavailable]  # the answers to `_batch`
 
     async def answer(self, item: Item) -> Answer:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.sessions import SessionManager, Store, StoreUnavailable, postgres_pool
-from app.sessions.postgres import READERS, WRITERS, PostgresStore
+from app.sessions.postgres import MAX_SHARED, READERS, WRITERS, PostgresStore
 from app.sessions.postgres_batch import MAX_BATCH
 from app.sessions.records import digest
 from app.sessions.store import TIMEOUT
@@ -338,7 +338,8 @@ def test_rule_12_a_locked_table_delays_only_those_who_save(start_server: StartSe
     visitor = server.visitor("old")
     clients = [server.client(token_of(visitor)) for _ in range(12)]
     with ThreadPoolExecutor(12) as pool, postgres.holding("LOCK TABLE sessions IN EXCLUSIVE MODE"):
-        saves = [pool.submit(client.put, UPDATE, content="new", headers=TEXT) for client in clients]
+        large = "x" * MAX_SHARED  # so that each takes a connection
+        saves = [pool.submit(client.put, UPDATE, content=large, headers=TEXT) for client in clients]
         wait_until(lambda: postgres.waiting() == WRITERS)
         for _ in range(20):
             with answered_within(1):
