@@ -1,19 +1,23 @@
 """Sessions in PostgreSQL: one table, shared by any number of processes and machines.
 
-Every operation is one statement, which PostgreSQL commits by itself. Concurrent loads share a statement, because ten
-ids in one statement cost little more than one.
+Every operation is one statement, which PostgreSQL commits by itself. Concurrent loads share a statement. Concurrent
+saves of small records share a round trip and a transaction.
+
+Such a transaction must not wait for a row that somebody else has locked: all its saves would wait, and two processes
+could deadlock. So it skips a locked row, and the save of that row waits for the lock alone.
 """
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 
-from .postgres_pool import FAILURES, Pool
-from .store import ID_RANGES, TIMEOUT, StoreUnavailable
+from .postgres_batch import Batches, turn
+from .postgres_pool import Pool
+from .store import ID_RANGES, TIMEOUT
 
 # Without the lock, CREATE TABLE IF NOT EXISTS fails if another process creates the table at the same moment.
 SCHEMA = """
@@ -24,6 +28,12 @@ CREATE INDEX IF NOT EXISTS {table}_deadline ON {table} (deadline);
 LOAD = "SELECT id, record FROM {table} WHERE id = ANY ($1::text[])"
 CREATE = "INSERT INTO {table} (id, record, deadline) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1"
 REPLACE = "UPDATE {table} SET record = $3, deadline = $4 WHERE id = $1 AND record = $2 RETURNING 1"
+# Returns whether it replaced the record, or NULL if the row is locked or missing.
+REPLACE_UNLESS_LOCKED = """
+WITH held AS (SELECT record = $2 AS is_same FROM {table} WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED),
+replaced AS (UPDATE {table} SET record = $3, deadline = $4 FROM held WHERE id = $1 AND is_same)
+SELECT (SELECT is_same FROM held)
+"""
 DELETE = "DELETE FROM {table} WHERE id = $1 RETURNING 1"
 DELETE_IF_SAME = "DELETE FROM {table} WHERE id = $1 AND record = $2 RETURNING 1"
 # PostgreSQL computes an ARRAY once. For `id IN (…)` it may run the inner statement again, and exceed the limit.
@@ -36,7 +46,9 @@ COUNT = "SELECT count(*) FROM {table} WHERE id NOT LIKE 'other:%'"  # OTHER_PREF
 COUNT_RANGE = "SELECT count(*) FROM {table} WHERE id >= $1 AND id < $2"
 
 READERS, WRITERS = 2, 4  # connections per process; separate, so saves that wait for a lock do not delay page views
-MAX_BATCH = 16  # ids per statement; a record may be 1 MiB, and small records wait for large ones
+# Bytes of the old and the new record together. Larger ones are saved alone: if a batch is larger than 128 KiB, asyncpg
+# sends it in parts, and ignores a cancellation while it waits for the network in between.
+MAX_SHARED = 6000
 COUNT_TIMEOUT = 60.0  # seconds
 
 ATTEMPTS = 3
@@ -52,6 +64,8 @@ LOST = (
     ConnectionError,
     RuntimeError,
 )
+
+Save = tuple[str, bytes, bytes, float]  # what REPLACE takes
 
 
 class PostgresStore:
@@ -69,24 +83,29 @@ class PostgresStore:
         self._table = table
         self._pool = Pool(url)
         self._readers, self._writers = asyncio.Semaphore(READERS), asyncio.Semaphore(WRITERS)
-        self._batch: list[str] | None = None  # the ids of the next LOAD
-        self._loading: asyncio.Task[dict[str, bytes] | StoreUnavailable]
+        self._loads = Batches(self._load_all, self._readers)
+        self._saves = Batches(self._replace_all, self._writers)
+        self._saving = 0  # calls of `replace` that are under way
 
     async def load(self, session_id: str) -> bytes | None:
-        if self._batch is None or len(self._batch) == MAX_BATCH:
-            self._batch = []
-            self._loading = asyncio.create_task(self._load_all(self._batch))
-        self._batch.append(session_id)
-        records = await asyncio.shield(self._loading)  # if one caller is cancelled, the others still get their records
-        if isinstance(records, StoreUnavailable):
-            raise StoreUnavailable(str(records)) from records
-        return records.get(session_id)
+        return await self._loads.answer(session_id)
 
     async def create(self, session_id: str, record: bytes, deadline: float) -> bool:
         return bool(await self._write(CREATE, session_id, record, deadline))
 
     async def replace(self, session_id: str, old: bytes, new: bytes, deadline: float) -> bool:
-        return bool(await self._write(REPLACE, session_id, old, new, deadline))
+        save = session_id, old, new, deadline
+        started, is_alone = time.monotonic(), self._saving == 0
+        self._saving += 1
+        try:
+            replaced = None
+            if not is_alone and len(old) + len(new) <= MAX_SHARED:  # alone, a batch would cost more than it saves
+                replaced = await self._saves.answer(save)
+            if replaced is not None:
+                return replaced
+            return bool(await self._write(REPLACE, *save, seconds=TIMEOUT - (time.monotonic() - started)))
+        finally:
+            self._saving -= 1
 
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         if old is None:
@@ -109,44 +128,36 @@ class PostgresStore:
         await self._pool.close()
 
     async def _count(self, statement: str, *arguments: Any) -> int:
-        async with self._turn(self._readers, COUNT_TIMEOUT):
+        async with turn(self._readers, COUNT_TIMEOUT):
             [(number,)] = await self._run(statement, *arguments, may_repeat=True)
             return int(number)
 
-    async def _load_all(self, batch: list[str]) -> dict[str, bytes] | StoreUnavailable:
-        """Return records by id, or the error. After all callers are cancelled, asyncio would log a raised error."""
+    async def _load_all(self, session_ids: list[str]) -> list[bytes | None]:
+        records = dict(await self._run(LOAD, session_ids, may_repeat=True))
+        return [records.get(session_id) for session_id in session_ids]
+
+    async def _replace_all(self, saves: list[Save]) -> list[bool | None]:
+        """Return for each save whether it replaced the record, or None if it must be tried alone."""
         try:
-            async with self._turn(self._readers):
-                self._seal(batch)
-                return dict(await self._run(LOAD, batch, may_repeat=True))
-        except StoreUnavailable as error:
-            return error
-        finally:
-            self._seal(batch)
+            return [replaced for (replaced,) in await self._run(REPLACE_UNLESS_LOCKED, saves, method="fetchmany")]
+        except (*REFUSED, *LOST):
+            raise
+        except asyncpg.PostgresError:  # one save failed, so PostgreSQL has undone all
+            return [None] * len(saves)
 
-    def _seal(self, batch: list[str]) -> None:
-        """Let the next load begin a new batch."""
-        if self._batch is batch:
-            self._batch = None
-
-    async def _write(self, statement: str, *arguments: Any) -> list[Any]:
-        async with self._turn(self._writers):
+    async def _write(self, statement: str, *arguments: Any, seconds: float = TIMEOUT) -> list[Any]:
+        async with turn(self._writers, seconds):
             return await self._run(statement, *arguments)
 
-    @asynccontextmanager
-    async def _turn(self, turns: asyncio.Semaphore, seconds: float = TIMEOUT) -> AsyncIterator[None]:
-        """Wait for a turn, and limit the time for the wait and the body together. Raises StoreUnavailable."""
-        try:
-            async with asyncio.timeout(seconds), turns:
-                yield
-        except FAILURES as error:
-            raise StoreUnavailable(str(error) or f"no answer within {seconds} s") from error
+    async def _run(self, statement: str, *arguments: Any, may_repeat: bool = False, method: str = "fetch") -> list[Any]:
+        """Return the rows of a statement. Send it again after an error that allows it.
 
-    async def _run(self, statement: str, *arguments: Any, may_repeat: bool = False) -> list[Any]:
-        """Return the rows of a statement. Send it again after an error that allows it."""
+        `method` is one of asyncpg's: `fetch`, or `fetchmany`, which takes a list of arguments and runs the statement
+        with each, all in one transaction and one round trip.
+        """
         for _ in range(ATTEMPTS - 1):
             try:
-                return await self._run_once(statement, *arguments)
+                return await self._run_once(method, statement, *arguments)
             except asyncpg.UndefinedTableError:
                 await self._create_table()
             except CONFLICTS:
@@ -157,11 +168,11 @@ class PostgresStore:
                 if not may_repeat:
                     raise
                 self._pool.discard_all()
-        return await self._run_once(statement, *arguments)
+        return await self._run_once(method, statement, *arguments)
 
-    async def _run_once(self, statement: str, *arguments: Any) -> list[Any]:
+    async def _run_once(self, method: str, statement: str, *arguments: Any) -> list[Any]:
         async with self._pool.connection() as connection:
-            return await connection.fetch(statement.format(table=self._table), *arguments)
+            return await connection.run(method, statement.format(table=self._table), *arguments)
 
     async def _create_table(self) -> None:
         async with self._pool.connection() as connection:

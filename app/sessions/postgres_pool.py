@@ -52,12 +52,13 @@ class Connection:
             raw.terminate()
             raise
 
-    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
+    async def run(self, method: str, statement: str, *arguments: Any) -> list[Any]:
+        """Return what asyncpg's `fetch` or `fetchmany` returns."""
         if not self.is_direct:
-            return list(await self.raw.fetch(statement, *arguments))  # two round trips instead of one
+            return list(await getattr(self.raw, method)(statement, *arguments))  # two round trips instead of one
         if statement not in self._prepared:
             self._prepared[statement] = await self.raw.prepare(statement)
-        return list(await self._prepared[statement].fetch(*arguments))
+        return list(await getattr(self._prepared[statement], method)(*arguments))
 
     async def is_alive(self) -> bool:
         """Return whether the connection works. Ask the server only after `CHECK_AFTER` seconds without use."""

@@ -5,17 +5,20 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import ANY
 
 import httpx
 import pytest
 
 from app.sessions import SessionManager, Store, StoreUnavailable, postgres_pool
-from app.sessions.postgres import MAX_BATCH, READERS, WRITERS, PostgresStore
+from app.sessions.postgres import MAX_SHARED, READERS, WRITERS, PostgresStore
+from app.sessions.postgres_batch import MAX_BATCH
 from app.sessions.records import digest
+from app.sessions.store import TIMEOUT
 from app.settings import PROJECT
 from tests.postgres_server import USER, PgBouncer, PostgresServer
 from tests.sessions.helpers import QUOTE, answered_within, assert_the_contracts_answer, stored, values_of
@@ -196,13 +199,14 @@ async def test_rule_12_a_connection_that_the_server_has_just_ended_causes_no_err
 ) -> None:
     """A busy event loop has read the server's error message, but not yet the end of the connection."""
     for n in range(10):
-        assert await store.create(id_of(n), b"x", FAR)
+        pair = [id_of(n), id_of(n + 100)]
+        assert all(await asyncio.gather(*(store.create(session_id, b"x", FAR) for session_id in pair)))
         postgres.disconnect()
         wait_until(lambda: postgres.connections() == 0)
         time.sleep(0.1)
         for _ in range(2 + n % 3):  # turns of the event loop: one polls, the next reads
             await asyncio.sleep(0)
-        assert await store.replace(id_of(n), b"x", b"y", FAR)
+        assert all(await asyncio.gather(*(store.replace(session_id, b"x", b"y", FAR) for session_id in pair)))
 
 
 async def test_rule_12_a_load_is_repeated_if_its_connection_dies(postgres: PostgresServer) -> None:
@@ -342,7 +346,8 @@ def test_rule_12_a_locked_table_delays_only_saves(start_server: StartServer, pos
     visitor = server.visitor("old")
     clients = [server.client(token_of(visitor)) for _ in range(12)]
     with ThreadPoolExecutor(12) as pool, postgres.holding("LOCK TABLE sessions IN EXCLUSIVE MODE"):
-        saves = [pool.submit(client.put, UPDATE, content="new", headers=TEXT) for client in clients]
+        large = "x" * MAX_SHARED  # so that each takes a connection
+        saves = [pool.submit(client.put, UPDATE, content=large, headers=TEXT) for client in clients]
         wait_until(lambda: postgres.waiting() == WRITERS)
         for _ in range(20):
             with answered_within(1):
@@ -564,6 +569,105 @@ async def test_another_isolation_level_turns_no_lost_race_into_an_error(
         postgres.sql(f"ALTER ROLE {USER} RESET default_transaction_isolation")
 
 
+# Saves that share a round trip
+
+
+async def save_all(store: Store, numbers: Iterable[int], old: bytes, new: bytes) -> list[bool | BaseException]:
+    saves = (store.replace(id_of(n), old, new, FAR) for n in numbers)
+    return await asyncio.gather(*saves, return_exceptions=True)
+
+
+async def test_saves_at_the_same_time_share_a_transaction(postgres: PostgresServer, store: Store) -> None:
+    await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(97)))
+    assert await save_all(store, range(97), b"x", b"y") == [True] * 97
+    transactions = int(postgres.sql("SELECT count(DISTINCT xmin::text) FROM sessions WHERE record = 'y'"))
+    assert transactions == 1 + 96 / MAX_BATCH, "the first was alone"
+
+
+async def test_a_locked_row_delays_only_its_own_save(postgres: PostgresServer, store: Store) -> None:
+    await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(20)))
+    lock = f"SELECT FROM sessions WHERE id = '{id_of(10)}' FOR UPDATE"
+    with postgres.holding(lock):
+        locked = asyncio.create_task(save_all(store, range(9, 12), b"x", b"y"))
+        with answered_within(1):
+            others = [n for n in range(20) if n not in (9, 10, 11)]
+            assert await save_all(store, others, b"x", b"y") == [True] * 17
+            assert await store.replace(id_of(11), b"y", b"z", FAR)
+        assert not locked.done()
+    assert await locked == [True] * 3
+    with postgres.holding(lock), answered_within(TIMEOUT + 0.8):
+        with postgres.paused():
+            saves = asyncio.create_task(save_all(store, range(9, 11), b"y", b"z"))
+            await asyncio.sleep(1.5)
+        answers = await saves
+    assert answers[0] is True
+    assert str(answers[1]) == f"no answer within {TIMEOUT} s"
+
+
+async def test_saves_in_two_orders_neither_deadlock_nor_lose_anything(postgres: PostgresServer) -> None:
+    stores = [PostgresStore(postgres.url) for _ in range(4)]
+    await asyncio.gather(*(stores[0].create(id_of(n), b"0", FAR) for n in range(16)))
+
+    async def increment(store: Store, session_id: str) -> None:
+        while True:
+            old = await store.load(session_id)
+            assert old is not None
+            if await store.replace(session_id, old, str(int(old) + 1).encode(), FAR):
+                return
+
+    for _ in range(5):
+        orders = [range(16), range(15, -1, -1)] * 2
+        pairs = [(store, n) for store, order in zip(stores, orders, strict=True) for n in order]
+        await asyncio.gather(*(increment(store, id_of(n)) for store, n in pairs))
+    assert {await stores[0].load(id_of(n)) for n in range(16)} == {b"20"}
+    for store in stores:
+        await store.close()
+    assert "deadlock" not in (postgres.folder / "postgres.log").read_text()
+
+
+async def test_a_save_that_the_server_refuses_fails_alone(postgres: PostgresServer, store: Store) -> None:
+    await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(9)))
+    postgres.sql(f"ALTER TABLE sessions ADD CHECK (id <> '{id_of(4)}' OR record = 'x')")
+    answers = await save_all(store, range(9), b"x", b"y")
+    assert isinstance(answers.pop(4), StoreUnavailable)
+    assert answers == [True] * 8
+
+
+async def test_rule_12_a_lost_answer_fails_all_that_shared_it(postgres: PostgresServer) -> None:
+    """None is sent again, because the server may have done them."""
+    async with Firewall(postgres) as firewall:
+        store = PostgresStore(firewall.url)
+        await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(4)))
+        firewall.lose_answer_to = id_of(2).encode()
+        first, *others = await save_all(store, range(4), b"x", b"y")
+        assert first is True
+        assert [type(answer) for answer in others] == [StoreUnavailable] * 3
+        assert [await store.load(id_of(n)) for n in range(4)] == [b"y"] * 4
+        await store.close()
+
+
+async def test_large_records_do_not_share(postgres: PostgresServer, store: Store) -> None:
+    """asyncpg would wait until it can send the rest of them, and not notice the end of the time limit."""
+    large = b"x" * 1_000_000
+    await asyncio.gather(*(store.create(id_of(n), large, FAR) for n in range(16)))
+    assert await save_all(store, range(16, 116), b"x", b"y") == [False] * 100, "all connections know the statement now"
+    with postgres.paused():
+        saves = asyncio.create_task(save_all(store, range(16), large, b"y"))
+        done, _ = await asyncio.wait([saves], timeout=TIMEOUT + 1)
+        assert done
+    assert {type(answer) for answer in await saves} == {StoreUnavailable}
+
+
+async def test_a_save_that_is_cancelled_takes_the_answer_from_nobody(postgres: PostgresServer, store: Store) -> None:
+    await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(4)))
+    with postgres.paused():
+        saves = [asyncio.create_task(store.replace(id_of(n), b"x", b"y", FAR)) for n in range(4)]
+        await asyncio.sleep(0.1)
+        saves[1].cancel()
+    assert await asyncio.gather(*saves, return_exceptions=True) == [True, ANY, True, True]
+    assert saves[1].cancelled()
+
+
 # Its address
 
 
@@ -652,7 +756,7 @@ def test_the_store_connects_over_tls(
 # Through PgBouncer, and from two machines
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")  # not longer: its connections to the server would count in other tests
 def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
     bouncer = PgBouncer(postgres_server).start()
     yield bouncer
