@@ -1,5 +1,6 @@
 """The quick test run covers every rule of sessions, and the full run leaves nothing out."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.full
 RULES = set(range(1, 25))  # the rules in the README's table
 
 
+@functools.cache
 def collected(*options: str) -> list[str]:
     """Return the tests that a run with these options would run."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n0", *options]
