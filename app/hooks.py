@@ -26,7 +26,7 @@ def around_every_request(settings: Settings) -> list[InitPlugin]:
             idle_timeout=settings.session_idle_timeout,
             folder=PROJECT,
         ),
-        SecurityHeaders(),  # 2. on every response, errors included
+        SecurityHeaders(),  # 2. on every response, errors included, except a refused WebSocket handshake
         SessionEndLog(),  # 3. when a session has ended
     ]
 

@@ -1,4 +1,4 @@
-"""Puts the app together. `uvicorn app.main:app` runs it. Next, read `hooks.py`."""
+"""Puts the app together. `uvicorn app.main:app` runs it. The README, "The pattern", has a reading order."""
 
 import app.installed as _  # noqa: F401, I001 - comes first: it checks that the packages are there
 

@@ -1,8 +1,8 @@
 """Server-side sessions. This package imports nothing from the app: copy the folder to use it elsewhere.
 
 It needs msgspec. `litestar.SessionPlugin` attaches it to a Litestar app, `middleware.SessionMiddleware` to any other
-ASGI app. Start reading with `middleware.py`, and follow a request down: `manager.py`, `session.py`, `identity.py`,
-`values.py`, `owners.py`, `records.py`; `store.py` says what a store has to do.
+ASGI app. Start reading with `middleware.py`, and follow a request down: `session.py`, `records.py`, `store.py`. Then
+come the details: `manager.py`, `values.py`, `identity.py`, `owners.py`.
 """
 
 from .errors import (

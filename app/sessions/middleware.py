@@ -57,9 +57,10 @@ class SessionMiddleware:
     Starlette and FastAPI: `app.add_middleware(SessionMiddleware, sessions=sessions)`, then `request.session`. Run
     `async with sessions.running():` in the lifespan of the app. For Litestar, `litestar.SessionPlugin` does all this.
 
-    The layer refuses requests from other sites on every route, except GET, HEAD and OPTIONS. `is_exempt(scope)` says
-    which routes have no session. `error_response` sends the response if the layer refuses a request or a save fails.
-    Set `host_finishes_errors` if the framework calls `Session.finish_headers` for its own error responses.
+    The layer refuses requests from other sites on every route, WebSocket handshakes included. Other GETs, HEAD and
+    OPTIONS pass. `is_exempt(scope)` says which routes have no session. `error_response` sends the response if the layer
+    refuses a request or a save fails. Set `host_finishes_errors` if the framework calls `Session.finish_headers` for
+    its own error responses.
     """
 
     app: ASGIApp
@@ -111,7 +112,7 @@ class SessionMiddleware:
                 error = failure
             is_ours = isinstance(error, SessionError | StoreUnavailable)
             if (is_ours or session.cookie) and not self.host_finishes_errors:
-                # Otherwise the framework answers 500, and the visitor never gets the new cookie.
+                # The framework would answer 500 to our errors too, and would not send the new cookie.
                 await self.error_response(error, scope, receive, response.send_error)
                 if is_ours:
                     return
@@ -197,8 +198,9 @@ def session_of(scope: Any, name: str) -> Session | None:
     """Return the session of the layer with this name. First apply the changes made by the framework's own methods.
 
     In a middleware, Litestar's methods only overwrite `scope["session"]`: `set_session` with a dict, `clear_session`
-    with a value that is not a mapping. This function cannot tell whether `clear_session` came before `set_session`, so
-    `set_session` always begins a new session with a new token. The session of another layer stays unchanged.
+    with a value that is not a mapping. After `clear_session` and then `set_session`, the scope looks as after
+    `set_session` alone. So a dict always begins a new session with a new token. The session of another layer stays
+    unchanged.
     """
     session: Session | None = scope.get(f"{KEPT}{name}")
     put_there = scope.get("session", session)

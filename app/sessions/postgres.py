@@ -73,7 +73,7 @@ class PostgresStore:
 
     A save is as durable as the server's `synchronous_commit` makes it. With the default, `on`, the save is on the
     server's disk before it is confirmed, and survives a power cut. A failover to a replica can lose the last saves,
-    unless `synchronous_standby_names` is set on the server.
+    unless the replica is a synchronous standby (`synchronous_standby_names`).
     """
 
     def __init__(self, url: str, table: str = "sessions") -> None:

@@ -36,10 +36,11 @@ logger = logging.getLogger(__name__)
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One state of a session, stored as JSON. Instants are Unix times in seconds.
 
-    `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no other
-    request comes: `expires_at`, or earlier if there is an idle timeout. Each of the `values` stays JSON text until
-    it is read. `owner` is a user id, and never changes under the same session id (see `owners.py`). `last_seen`
-    is the time of the visitor's last request, up to `SEEN_INTERVAL` old; only sessions with an owner have it.
+    `expires_at` is the end of the absolute lifetime and never changes. `deadline` is when the session ends if no
+    request or save comes before: `expires_at`, or earlier if there is an idle timeout. Each of the `values` stays JSON
+    text until it is read. `owner` is a user id, and never changes under the same session id (see `owners.py`).
+    `last_seen` is the time of the visitor's last request, up to `SEEN_INTERVAL` old; only sessions with an owner have
+    it.
     """
 
     created_at: Instant
@@ -100,14 +101,14 @@ class OutageLog:
 class Records:
     """Reads and writes records for one request. Every method raises `StoreUnavailable` if the store fails.
 
-    Only this class tracks outages and the time budget of a request. A store limits each of its calls to `TIMEOUT`. A
-    request that has waited longer than that in total makes no further call. `limit` is a shorter time limit for each
-    call, in seconds.
+    Only this class tracks outages and the time budget of a request. A store limits each of its calls to `TIMEOUT`.
+    Once the calls of a request have together taken longer than `TIMEOUT`, its next call fails at once. `limit` is a
+    shorter time limit for each call, in seconds.
     """
 
     store: Store
     lifetime: int  # seconds, from a session's creation; never extended (ASVS 7.3.2)
-    idle_timeout: int | None  # seconds, from a session's last request (ASVS 7.3.1)
+    idle_timeout: int | None  # seconds, from a session's last request or save (ASVS 7.3.1)
     outages: OutageLog
     limit: float | None = None
     patient: bool = False  # no time budget, for shell commands
@@ -206,7 +207,7 @@ class Records:
             self.waited += quick.waited
 
     def _deadline(self, expires_at: float, now: float) -> float:
-        """Return the deadline of a session whose last request comes at `now`."""
+        """Return the deadline of a session whose last request or save comes at `now`."""
         return min(expires_at, now + self.idle_timeout) if self.idle_timeout else expires_at
 
 

@@ -79,7 +79,7 @@ class RedisStore:
     """A store at a URL: redis://, rediss:// (TLS), valkey://, valkeys://, redis+cluster:// or rediss+cluster://.
 
     Its keys begin with `prefix`. The first call connects. Replication is asynchronous, so a failover can lose the last
-    writes, including the end of a session. docs/operating.md has settings that make this less likely.
+    writes, including the end of a session. docs/stores.md has settings that make this less likely.
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:

@@ -79,10 +79,12 @@ class Session(OwnedValues):
 
     @reported_unless_awaited
     async def save(self) -> None:
-        """Store the changes now, in one atomic step. The middleware does that before the response starts.
+        """Store the changes now: in one atomic step, or in several with a new owner (docs/decisions/8-owners.md).
 
-        Call it to keep changes even if the handler raises later. Raises `SessionEnded`, `SessionTooLarge`,
-        `InvalidValue` if a nested value is not JSON, or `StoreUnavailable`: then the save may or may not have happened.
+        The middleware does that before the response starts. Call it to keep changes even if the handler raises later.
+
+        Raises `SessionEnded`, `SessionTooLarge`, `SessionReadOnly`, or `InvalidValue` if a nested value is not JSON.
+        Raises `StoreUnavailable` if the store fails; then the changes may or may not be stored.
         """
         if self.read_only and (changes := self._changes()):
             self._require_writable(next(iter(changes)))
@@ -116,7 +118,7 @@ class Session(OwnedValues):
         changes are saved with the response. The lifetime is not extended. Without a stored session it does
         nothing, because the first save makes a new token anyway.
 
-        Raises `SessionEnded` if another request ended the session meanwhile, or `StoreUnavailable`.
+        Raises `SessionEnded` if another request ended the session meanwhile, `SessionReadOnly`, or `StoreUnavailable`.
         """
         self._require_writable()
         self._require_cookie()
@@ -147,8 +149,9 @@ class Session(OwnedValues):
         """End the session in the store at once, if it is stored. A later write starts a new session.
 
         Also succeeds if another request has ended the session meanwhile. If another request has rotated it, the data
-        lives on under the new token, and this call does not end it. Raises `StoreUnavailable`; then the session may or
-        may not have ended.
+        lives on under the new token, and this call does not end it. Answer soon afterwards: a late answer may delete
+        the cookie of a new login. Raises `SessionReadOnly`, or `StoreUnavailable`; then the session may or may not have
+        ended.
         """
         async with self._lock:  # another task of this request may be saving
             self.end()
@@ -171,7 +174,7 @@ class Session(OwnedValues):
     def finish_headers(self, headers: Iterable[Header], scope: Mapping[str, Any]) -> list[Header]:
         """Return the headers of a response, plus headers that forbid caching and set or delete a changed cookie.
 
-        Afterwards the session is read-only.
+        The handler's own Cache-Control is dropped. Afterwards the session is read-only.
         """
         self.response_started, self.read_only = True, "the response has started"
         finished = [header for header in headers if header[0].lower() != b"cache-control"]
@@ -195,9 +198,9 @@ class Session(OwnedValues):
         return found
 
     def _take_over(self, stored: Stored, mine: Values) -> None:
-        """Use this record from now on. Detach the objects whose values only another request has changed.
+        """Use this record from now on. `mine` are the changes that this request has just saved or will save next.
 
-        The session does not save a detached object. `mine` are the changes that this request has just saved.
+        If only another request has changed a value, detach our object of it: it is out of date, and is never saved.
         """
         for key, value in list(self._objects.items()):
             old, new = self.stored.record.values.get(key, NOTHING), stored.record.values.get(key, NOTHING)

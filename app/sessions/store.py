@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 T = TypeVar("T")
 
 OTHER_PREFIX = "other:"  # ids with this prefix are not sessions but, for example, an owner's list of sessions
-TIMEOUT = 2.4  # seconds per call. A request waits for at most two such calls: five seconds in all
+# Seconds per call. A request that has waited longer than that in total makes no further call: 4.8 s at most.
+TIMEOUT = 2.4
 ID_RANGES = list(
     pairwise([*(f"{n:02x}" for n in range(256)), "g"])
 )  # 256 ranges (first, end) that together hold every session id
@@ -70,7 +71,8 @@ class Store(Protocol):
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         """Remove the record; with `old`, only if it still equals `old`. Return True only if this call removed it.
 
-        Return only when the removal is as durable as the store can make it: a power cut must not revive a session.
+        Return only when the removal is as durable as the server's settings make it. A store that controls its own disk
+        must sync first. docs/stores.md says where a power cut can still revive a session.
         """
         ...
 
@@ -108,8 +110,8 @@ async def within_limit(call: Coroutine[Any, Any, T], seconds: float = TIMEOUT) -
 
     Some client libraries keep waiting for the server after they are cancelled, so `asyncio.timeout` returns too late.
     Here the call runs in a task of its own. At the limit, or if the caller is cancelled, the task is cancelled and not
-    awaited. The call itself must close the connection that it used, in an `except` or
-    `finally`, before it gives others a chance to use it.
+    awaited. So the call must clean up after itself, in an `except` or `finally`: it closes the connection that it used,
+    before another call can get that connection.
     """
     task = asyncio.ensure_future(call)
     try:

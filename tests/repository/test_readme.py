@@ -37,7 +37,7 @@ def test_the_reading_path_takes_as_long_as_the_readme_says() -> None:
     [path] = re.findall(r"^\*\*To learn the pattern\*\*.*?(?=\n\n)", README, re.MULTILINE | re.DOTALL)
     [minutes] = re.findall(r"about (\d+) minutes", path)
     files = re.findall(r"\]\(([^)#]+)\)", path)
-    assert len(files) == 6
+    assert len(files) == 5
     sections = re.findall(r"^## (?:The pattern|Promises)\n.*?(?=^## )", README, re.MULTILINE | re.DOTALL)
     assert len(sections) == 2
     texts = [*sections, *((PROJECT / file).read_text() for file in files)]
