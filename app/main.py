@@ -6,9 +6,11 @@ import hashlib
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from contextlib import suppress
+from typing import Any
 
-from jinja2 import StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -46,13 +48,14 @@ def create_app(settings: Settings) -> Litestar:
     # The address contains a hash of all static files, so browsers may cache them for ever.
     static_path = f"/static/{_fingerprint()}"
 
-    def add_globals(engine: JinjaTemplateEngine) -> None:
-        engine.engine.undefined = StrictUndefined
-        # Slow: Jinja then checks every template at each request.
-        engine.engine.auto_reload = os.environ.get("LITESTAR_DEBUG") == "1"
-        engine.engine.globals["static"] = static_path
-        engine.engine.globals |= {"status_place": status_place, "error_place": error_place}
-        engine.engine.filters["when"] = when
+    jinja = TemplateEnvironment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=os.environ.get("LITESTAR_DEBUG") == "1",  # slow: checks every template at each request
+    )
+    jinja.filters["static"] = lambda file: f"{static_path}/{file}"
+    jinja.filters |= {"status_place": status_place, "error_place": error_place, "when": when}
 
     app = Litestar(
         route_handlers=[
@@ -62,13 +65,21 @@ def create_app(settings: Settings) -> Litestar:
         ],
         plugins=around_every_request,
         exception_handlers={HTTPException: error_response, Exception: error_response},
-        template_config=TemplateConfig(directory=TEMPLATES, engine=JinjaTemplateEngine, engine_callback=add_globals),
+        template_config=TemplateConfig(instance=JinjaTemplateEngine(engine_instance=jinja)),
         request_max_body_size=MAX_BODY_SIZE,
         openapi_config=None,
     )
     if app.debug:  # LITESTAR_DEBUG=1, never in production
         app.register(error_pages)
     return app
+
+
+class TemplateEnvironment(Environment):
+    """Jinja's settings, filters and globals. Each template copies the globals when it is loaded."""
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """Return one dict in place of Jinja's ChainMap, because Jinja copies this mapping at each request."""
+        return {**self.globals, **(d or {})}
 
 
 def _fingerprint() -> str:

@@ -23,7 +23,10 @@ PAGE = [HttpMethod.GET, HttpMethod.HEAD]
 ABOUT_MAX_AGE = 60  # seconds; short, because the page links static files whose addresses change with each version
 
 
-@route("/", http_method=PAGE)
+# Without `media_type`, Litestar guesses it from the template's name at each request.
+
+
+@route("/", http_method=PAGE, media_type=MediaType.HTML)
 async def quote_page(session: NamedDependency[Session]) -> Template:
     """Show the quote. Reading a session, or its absence, stores nothing."""
     return Template("quote/quote.html", context={"quote": session[QUOTE]})
@@ -60,7 +63,7 @@ async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency
     return Redirect("/", status_code=303)
 
 
-@route("/manage", http_method=PAGE)
+@route("/manage", http_method=PAGE, media_type=MediaType.HTML)
 async def manage_page(destroy_delay: NamedDependency[float], ended: FromQuery[bool] = False) -> Template:
     """Show the session to its owner: everything about it except the token. `ended`: the page has shown a session."""
     return Template("quote/manage.html", context={"ended": ended, "destroy_delay": destroy_delay})
@@ -80,7 +83,7 @@ async def destroy_session(
     return Stream(slowly("Session destroyed.", destroy_delay), media_type=MediaType.TEXT)
 
 
-@route("/about", http_method=PAGE, opt={"no_session": True})
+@route("/about", http_method=PAGE, media_type=MediaType.HTML, opt={"no_session": True})
 async def about_page() -> Template:
     """Explain the demo. The page has no session and is the same for everybody, so it may be cached and prefetched."""
     return Template("quote/about.html", headers={"Cache-Control": f"public, max-age={ABOUT_MAX_AGE}"})

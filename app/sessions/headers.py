@@ -1,5 +1,6 @@
 """Reads the request headers that the session layer needs, and makes the header that sets the cookie."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,13 +21,14 @@ def read_headers(scope: Mapping[str, Any], name: str) -> Headers:
 
     `name` is the name of the session cookie without its prefix.
     """
-    found: dict[bytes, list[str]] = {header: [] for header in READ}
+    found: defaultdict[bytes, list[str]] = defaultdict(list)
     for header, value in scope["headers"]:
         if header in READ:
             found[header].append(value.decode("latin-1"))
-    prefix = f"{HOST_PREFIX if scope['scheme'] in SECURE else ''}{name}="
-    cookies = [pair.strip(" \t") for value in found[b"cookie"] for pair in value.split(";")]
-    found[b"cookie"] = [pair.removeprefix(prefix) for pair in cookies if pair.startswith(prefix)]
+    if b"cookie" in found:
+        prefix = f"{HOST_PREFIX if scope['scheme'] in SECURE else ''}{name}="
+        cookies = [pair.strip(" \t") for value in found[b"cookie"] for pair in value.split(";")]
+        found[b"cookie"] = [pair.removeprefix(prefix) for pair in cookies if pair.startswith(prefix)]
     return found
 
 

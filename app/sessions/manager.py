@@ -50,6 +50,8 @@ class SessionManager:
         If there is no such session, return an empty one. If the store fails, using the session raises StoreUnavailable.
         """
         records = Records(self.store, self.lifetime, self.idle_timeout, self._outages)
+        if not tokens:
+            return Session(self.name, records, self.events)
         candidates = list(dict.fromkeys(filter(TOKEN.fullmatch, tokens)))[:MAX_CANDIDATES]
         try:
             for token in candidates:
@@ -57,7 +59,7 @@ class SessionManager:
                     return Session(self.name, records, self.events, stored=stored)
         except StoreUnavailable as failure:
             return Session(self.name, records, self.events, failure=failure)
-        if tokens and not records.corrupt_id:
+        if not records.corrupt_id:
             self._report_unknown_token((candidates or tokens)[0], "unknown" if candidates else "malformed")
         return Session(self.name, records, self.events)
 

@@ -92,6 +92,8 @@ class Session(OwnedValues):
 
     async def commit(self) -> None:
         """Delete the session that `end` has ended, then save the changes."""
+        if not (self._objects or self._to_destroy.id or self._new_owner is not UNCHANGED or self._lock.locked()):
+            return  # the usual page view changes nothing
         async with self._lock:
             if self._to_destroy.id:
                 await self._destroy_now()

@@ -11,9 +11,9 @@ def add_session_to_templates(environment: Environment, session_of: Callable[[Any
     """Give each template the session of its request, which is `session_of(scope)`."""
 
     class SessionContext(Context):
-        def __init__(self, environment: Any, parent: dict[str, Any], *rest: Any, **options: Any) -> None:
+        def __init__(self, environment: Any, parent: Any, name: Any, blocks: Any, globals: Any = None) -> None:  # noqa: A002
             if "session" not in parent and (request := parent.get("request")):
                 parent = {**parent, "session": session_of(request.scope)}
-            super().__init__(environment, parent, *rest, **options)
+            super().__init__(environment, parent, name, blocks, globals)
 
     environment.context_class = SessionContext

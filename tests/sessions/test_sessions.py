@@ -33,6 +33,7 @@ from tests.sessions.helpers import (
     stored,
     values_of,
 )
+from tests.sessions.stepping import SteppedStore, Walk
 
 
 @pytest.fixture
@@ -279,6 +280,19 @@ async def test_rule_9_only_one_of_two_rotations_wins(sessions: SessionManager) -
     with pytest.raises(SessionEnded):
         await other.rotate()
     assert await sessions.store.count() == 1
+
+
+async def test_rule_9_the_response_waits_for_a_rotation_in_another_task(sessions: SessionManager) -> None:
+    session = await sessions.start(await stored(sessions, a=1))
+    sessions.store = session._records.store = SteppedStore(sessions.store)
+    rotation = Walk(session.rotate)
+    assert await rotation.go()
+    response = asyncio.create_task(session.commit())
+    await asyncio.sleep(0.01)
+    assert not response.done()
+    await rotation.finish()
+    await response
+    assert session.cookie
 
 
 async def test_rule_9_an_expired_session_is_not_rotated(
