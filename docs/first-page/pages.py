@@ -11,7 +11,7 @@ from app.forms import Field, read_form
 from app.sessions import Key, Session
 
 NOTE = Key("note", str, default="")
-NOTE_FIELD = Field("note", label="Note", max_size=1_000)
+NOTE_FIELD = Field("note", label="Note", max_size=1_000)  # bytes of UTF-8
 
 
 @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST])
