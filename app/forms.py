@@ -107,7 +107,8 @@ def _check(request: Request[Any, Any, Any], fields: tuple[Field, ...], texts: li
             detail = f"“{field.label}” holds the character U+0000, which no page can show. It was not saved."
             raise UserFacingError(status_code=400, detail=detail)
         if (size := len(text.encode())) > field.max_size:
-            detail = f"“{field.label}” is too long: {size:,} bytes. The limit is {field.max_size:,}. It was not saved."
+            sizes = f"{size:,} bytes, and at most {field.max_size:,} are allowed"
+            detail = f"“{field.label}” is too long: {sizes}. It was not saved."
             raise UserFacingError(status_code=413, detail=detail)
     return texts
 

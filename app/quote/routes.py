@@ -18,7 +18,7 @@ from app.sessions import Key, Session
 from .settings import read_destroy_delay
 
 QUOTE = Key("quote", str, default="initial quote")
-QUOTE_FIELD = Field("quote", label="Text", kind="textarea", max_size=65_536)
+QUOTE_FIELD = Field("quote", label="Text", kind="textarea", max_size=65_536)  # bytes of UTF-8
 PAGE = [HttpMethod.GET, HttpMethod.HEAD]
 ABOUT_MAX_AGE = 60  # seconds; short, because the page links static files whose addresses change with each version
 

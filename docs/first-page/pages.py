@@ -11,10 +11,10 @@ from app.forms import Field, read_form
 from app.sessions import Key, Session
 
 NOTE = Key("note", str, default="")
-NOTE_FIELD = Field("note", label="Note", max_size=1_000)
+NOTE_FIELD = Field("note", label="Note", max_size=1_000)  # bytes of UTF-8
 
 
-@route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST])
+@route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST], status_code=200)
 async def first_page(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Response[Any]:
     """Show the note, or store the one that the page's form sends: through htmx, or without JavaScript."""
     if request.method != "POST":

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from app.settings import PROJECT
 from tests.quote.server import QuoteServer
 from tests.redis_servers import RedisServer
 from tests.repository.copies import copy_project, delete_demo, run
+from tests.skeleton.sample import expect_status
 from tests.support import HeldRequest, Server, wait_until
 
 pytestmark = pytest.mark.full
@@ -33,6 +35,7 @@ for recipe in re.split(r"^## ", (PROJECT / "docs/recipes.md").read_text(), flags
     title, _, text = recipe.partition("\n")
     RECIPES[title] = text
 REDIS, STORE = "Redis", "A store of your own"
+BADGE, SAVED_BADGE = "Something of the session on every page", "A form that updates something elsewhere on the page"
 
 PLACES = {
     "create": r"[Cc]reate `(?P<file>[^`]+)`:",
@@ -206,6 +209,68 @@ def test_all_recipes_together_work_in_real_processes(project: Path, tmp_path: Pa
     finally:
         server.close()
     assert "Traceback" not in server.log, server.log
+
+
+def serve(project: Path, folder: Path) -> Iterator[Server]:
+    server = Server(folder, app="app.main:app", options=("--app-dir", str(project))).start()
+    yield server
+    server.close()
+    assert "Traceback" not in server.log, server.log
+
+
+def save_author(page: Page, name: str) -> None:
+    page.get_by_role("textbox", name="Author").fill(name)
+    page.get_by_role("button").click()
+
+
+def test_the_badge_follows_a_save_and_stays_after_a_link_back_and_an_error(
+    project: Path, browser: Browser, tmp_path: Path
+) -> None:
+    follow_all(with_those_it_needs(SAVED_BADGE), project)
+    for server in serve(project, tmp_path):
+        page = browser.new_page(base_url=server.url)
+        badge = page.locator("#badge")
+        page.goto("/author")
+        for name in ("Ada", "Grace"):
+            save_author(page, name)
+            expect_status(page, "Saved")
+            expect(badge).to_have_text(f"Hello, {name}!")
+            page.get_by_role("link", name="Back").click()
+            expect(page).to_have_url("/")
+            expect(badge).to_have_text(f"Hello, {name}!")
+            page.go_back()
+            expect(page.get_by_role("textbox", name="Author")).to_have_value(name)
+            expect(badge).to_have_text(f"Hello, {name}!")
+            save_author(page, " ")
+            expect(page.get_by_role("alert")).to_contain_text("The name is empty.")
+            expect(page.get_by_role("textbox", name="Author")).to_have_value(" ")
+            expect(badge).to_have_text(f"Hello, {name}!")
+        page.close()
+
+
+def test_a_form_without_hx_post_updates_the_badge_and_has_the_costs_that_the_recipe_names(
+    project: Path, browser: Browser, tmp_path: Path
+) -> None:
+    follow_all(["A value in the session, with a form", BADGE], project)
+    template = project / "templates/author.html"
+    text = template.read_text()
+    template.write_text(text.replace(' hx-post="/author" hx-target="find .result"', ""))
+    assert template.read_text() != text
+    for server in serve(project, tmp_path):
+        page = browser.new_page(base_url=server.url)
+        page.goto("/author")
+        page.evaluate("window.notReloaded = true")
+        before = page.evaluate("history.length")
+        save_author(page, "Ada")
+        expect(page.locator("#badge")).to_have_text("Hello, Ada!")
+        expect_status(page, "")
+        assert page.evaluate("history.length") == before + 1
+        save_author(page, " ")
+        expect(page.get_by_role("alert").get_by_role("heading")).to_have_text("The name is empty.")
+        expect(page.get_by_role("textbox", name="Author")).to_have_value(" ")
+        expect(page.locator("#badge")).to_have_text("Hello, Ada!")
+        assert page.evaluate("window.notReloaded")
+        page.close()
 
 
 def test_an_interrupted_upload_is_not_a_server_error(tmp_path: Path) -> None:
