@@ -7,26 +7,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from litestar import Litestar, Request, Response, WebSocket
+from litestar import Litestar, Request, WebSocket
 from litestar.config.app import AppConfig
 from litestar.config.response_cache import default_cache_key_builder
 from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
-from litestar.exceptions.responses import create_exception_response
 from litestar.middleware.session.base import SessionMiddleware as StockMiddleware
 from litestar.plugins import CLIPlugin, InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
-from .errors import InvalidValue, SessionError, SessionReadOnly
+from .errors import InvalidValue
 from .events import Reason
 from .headers import is_cross_origin, read_headers
+from .litestar_errors import add_error_handlers, send_error_response
 from .manager import SessionManager
-from .middleware import KEPT, RETRY_AFTER, SessionMiddleware, log_bug, session_of
+from .middleware import KEPT, SessionMiddleware, session_of
 from .proxy import ProxyWarning
 from .session import Session
-from .store import Store, StoreUnavailable
+from .store import Store
 from .urls import open_store
 
 T = TypeVar("T")
@@ -43,6 +42,9 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     Handlers get `session: NamedDependency[Session]` and `sessions: NamedDependency[SessionManager]`. `request.session`
     is the same session; for type checkers, annotate the request as `SessionRequest`. A route with `no_session=True`,
     or in a router with `opt={"no_session": True}`, has no session and does not read the store.
+
+    For your own pages when the layer refuses a request or the store fails, register exception handlers for
+    `SessionError` and `StoreUnavailable`. Send the status `error.status_code`.
 
     `store` is a store or its URL (see `urls.open_store`). `name` is the cookie's name; https adds the prefix `__Host-`.
     `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
@@ -76,9 +78,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         app_config.after_exception.append(self.roll_back)
         app_config.before_send.append(self.finish_error_page)
         app_config.lifespan.append(self.lifespan)
-        if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
-            for error in (SessionError, StoreUnavailable, InvalidValue, SessionReadOnly):
-                app_config.exception_handlers.setdefault(error, plain_error)
+        add_error_handlers(app_config.exception_handlers)
         engine: Any = app_config.template_config and app_config.template_config.engine_instance
         if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # only Jinja has one
             from .templates import add_session_to_templates
@@ -158,26 +158,6 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
                 logger.exception("The error page of %r changed the session, and the save failed", scope["path"])
                 session.rollback(error)
             message["headers"] = session.finish_headers(message["headers"], scope)
-
-
-async def send_error_response(error: Exception, scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the app's own exception handlers."""
-    handlers = scope["route_handler"].resolve_exception_handlers()
-    kinds = [getattr(error, "status_code", 500), *type(error).__mro__]
-    if not isinstance(error, HTTPException):
-        kinds = [*kinds[1:], 500]
-    handler = next((handlers[kind] for kind in kinds if kind in handlers), plain_error)
-    request: Request[Any, Any, Any] = scope["litestar_app"].request_class(scope, receive, send)
-    await handler(request, error).to_asgi_response(app=None, request=request)(scope, receive, send)
-
-
-def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Return Litestar's default error response, but with the error's status."""
-    log_bug(error, cast("Any", request.scope))
-    status = getattr(error, "status_code", 500)
-    detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
-    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
-    return create_exception_response(request, HTTPException(detail, status_code=status, headers=headers))
 
 
 def is_exempt(scope: Any) -> bool:

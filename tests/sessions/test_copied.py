@@ -1,0 +1,55 @@
+"""The layer as a copy in a plain app: what it says when something does not fit, and beside the app's own code."""
+
+from typing import Any
+
+import pytest
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
+
+from app.sessions import Session, SessionEnded
+from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site
+
+AnyRequest = Request[Any, Any, Any]
+
+
+@get("/", sync_to_thread=False)
+def read(session: NamedDependency[Session]) -> dict[str, Any]:
+    return dict(session.items())
+
+
+@post("/end", status_code=200, sync_to_thread=False)
+def raise_session_ended() -> None:
+    raise SessionEnded
+
+
+@post("/invalid", status_code=200, sync_to_thread=False)
+def assign_a_set(session: NamedDependency[Session]) -> None:
+    session[A] = {1}
+
+
+# The app's own error pages
+
+
+def own_page(_: AnyRequest, error: Exception) -> Response[str]:
+    return Response("own page", status_code=getattr(error, "status_code", 500) if type(error) is HTTPException else 500)
+
+
+@pytest.mark.parametrize("handlers", [{}, {500: own_page}, {HTTPException: own_page, Exception: own_page}])
+async def test_the_layers_errors_keep_their_status_beside_an_apps_own_error_pages(handlers: Any) -> None:
+    store = BrokenStore()
+    async with site(read, raise_session_ended, assign_a_set, store=store, exception_handlers=handlers) as app:
+        visitor = await app.visitor(a=1)
+        assert (await visitor.post("/end", headers={"Sec-Fetch-Site": "cross-site"})).status_code == 403
+        assert (await visitor.get("/", headers={"Sec-Purpose": "prefetch"})).status_code == 503
+        assert (await visitor.post("/end")).status_code == 409
+        crash = await visitor.post("/invalid")
+        assert (crash.status_code, crash.text == "own page") == (500, bool(handlers))
+        store.broken = ALL_CALLS
+        response = await visitor.get("/")
+        assert (response.status_code, response.headers.get("retry-after")) == (503, "5")
+
+
+async def test_an_apps_own_page_for_the_layers_errors_is_shown() -> None:
+    async with site(raise_session_ended, exception_handlers={SessionEnded: own_page}) as app:
+        assert (await (await app.visitor()).post("/end")).text == "own page"
