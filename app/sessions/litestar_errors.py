@@ -36,6 +36,6 @@ def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[A
     """Return Litestar's default error response, but with the error's status."""
     log_bug(error, cast("Any", request.scope))
     status = getattr(error, "status_code", 500)
-    detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
+    detail = getattr(error, "public_message", "Internal Server Error")
     headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
     return create_exception_response(request, HTTPException(detail, status_code=status, headers=headers))

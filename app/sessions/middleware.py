@@ -32,10 +32,10 @@ class ErrorResponse(Protocol):
 
 
 async def send_plain_text(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-    """Send the first line of the error's docstring, for apps without their own error pages."""
+    """Send the error's `public_message`, for apps without their own error pages."""
     status = getattr(error, "status_code", 500)
     log_bug(error, scope)
-    text = "Internal Server Error" if status == 500 else (type(error).__doc__ or "").partition("\n")[0]
+    text = getattr(error, "public_message", "Internal Server Error")
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
     headers += [(b"retry-after", RETRY_AFTER.encode())] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})

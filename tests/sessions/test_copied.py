@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
-from app.sessions import Session, SessionEnded
+from app.sessions import CrossOriginRefused, PrefetchRefused, Session, SessionEnded, SessionError, SessionTooLarge
 from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site
 
 AnyRequest = Request[Any, Any, Any]
@@ -53,3 +53,23 @@ async def test_the_layers_errors_keep_their_status_beside_an_apps_own_error_page
 async def test_an_apps_own_page_for_the_layers_errors_is_shown() -> None:
     async with site(raise_session_ended, exception_handlers={SessionEnded: own_page}) as app:
         assert (await (await app.visitor()).post("/end")).text == "own page"
+
+
+@pytest.mark.parametrize("kind", [SessionEnded, CrossOriginRefused, PrefetchRefused, SessionTooLarge])
+async def test_an_error_says_what_happened_and_what_to_do(kind: type[SessionError]) -> None:
+    @post("/", sync_to_thread=False)
+    def fail() -> None:
+        raise kind
+
+    assert str(kind()).count(". ") == 1
+    assert str(kind("its own text")) == "its own text"
+    async with site(fail) as app:
+        assert (await (await app.visitor()).post("/")).json()["detail"] == str(kind())
+
+
+async def test_an_error_shows_no_visitor_what_only_the_operator_may_know() -> None:
+    store = BrokenStore()
+    async with site(read, store=store) as app:
+        visitor = await app.visitor(a=1)
+        store.broken = ALL_CALLS
+        assert "it is broken" not in (await visitor.get("/")).text
