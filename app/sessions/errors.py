@@ -59,5 +59,6 @@ def remedy(session_id: str, key: str | None) -> str:
     if not session_id:
         return "Change it in a request with a session, before its response starts."
     if key is None:
-        return f"Rotate it before the response starts. Destroy it with: await sessions.destroy({session_id!r})"
+        rotate = "Rotate it in a request of its visitor, before the response starts."
+        return f"{rotate} Destroy it with: await sessions.destroy({session_id!r})"
     return f"Save it with: async with sessions.edit({session_id!r}) as session: session[{str(key)!r}] = value"

@@ -1,5 +1,6 @@
 """The layer as a copy in a plain app: what it says when something does not fit, and beside the app's own code."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,8 +8,17 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
-from app.sessions import CrossOriginRefused, PrefetchRefused, Session, SessionEnded, SessionError, SessionTooLarge
-from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site
+from app.sessions import (
+    CrossOriginRefused,
+    PrefetchRefused,
+    Session,
+    SessionEnded,
+    SessionError,
+    SessionReadOnly,
+    SessionTooLarge,
+)
+from app.sessions.records import digest
+from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site, stored
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -73,3 +83,25 @@ async def test_an_error_shows_no_visitor_what_only_the_operator_may_know() -> No
         visitor = await app.visitor(a=1)
         store.broken = ALL_CALLS
         assert "it is broken" not in (await visitor.get("/")).text
+
+
+# Sessions that were found
+
+
+@pytest.mark.parametrize("call", ["find", "list"])
+async def test_rule_19_a_session_that_was_found_is_read_only_and_names_the_remedy(call: str) -> None:
+    async with site() as app:
+        session_id = digest(await stored(app.sessions, owner="ada", a=[1]))
+        found: Any = await app.sessions.find(session_id) if call == "find" else (await app.sessions.list("ada"))[0]
+        remedy = f"async with sessions.edit({session_id!r}) as session: session['a'] = value"
+        with pytest.raises(SessionReadOnly, match=re.escape(remedy)):
+            found[A] = 2
+        found[A].append(2)
+        with pytest.raises(SessionReadOnly, match=re.escape(remedy)):
+            await found.save()
+        for end in (found.destroy, found.rotate):
+            with pytest.raises(SessionReadOnly, match=re.escape(f"await sessions.destroy({session_id!r})")):
+                await end()
+        assert dict(await app.sessions.find(session_id)) == {"a": [1]}
+        await app.sessions.destroy(session_id)
+        assert await app.sessions.list("ada") == []
