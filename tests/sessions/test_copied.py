@@ -1,15 +1,18 @@
 """The layer as a copy in a plain app: what it says when something does not fit, and beside the app's own code."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from litestar import Request, Response, get, post
+from litestar import Litestar, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
+from litestar.testing import TestClient
 
 from app.sessions import (
     CrossOriginRefused,
+    Key,
     PrefetchRefused,
     Session,
     SessionEnded,
@@ -17,10 +20,12 @@ from app.sessions import (
     SessionReadOnly,
     SessionTooLarge,
 )
+from app.sessions.litestar import SessionPlugin
 from app.sessions.records import digest
 from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site, stored
 
 AnyRequest = Request[Any, Any, Any]
+VISITS = Key("visits", int, default=0)
 
 
 @get("/", sync_to_thread=False)
@@ -105,3 +110,19 @@ async def test_rule_19_a_session_that_was_found_is_read_only_and_names_the_remed
         assert dict(await app.sessions.find(session_id)) == {"a": [1]}
         await app.sessions.destroy(session_id)
         assert await app.sessions.list("ada") == []
+
+
+# The app's own tests
+
+
+def test_a_test_client_without_a_lifespan_may_use_sqlite(tmp_path: Path) -> None:
+    """Such a client serves each request in a new thread, with a new event loop."""
+
+    @post("/visits", status_code=200, sync_to_thread=False)
+    def count_visit(session: NamedDependency[Session]) -> int:
+        session[VISITS] += 1
+        return session[VISITS]
+
+    plugin = SessionPlugin(f"sqlite:///{tmp_path}/sessions.sqlite3")
+    client = TestClient(Litestar([count_visit], plugins=[plugin], openapi_config=None))
+    assert [client.post("/visits").text for _ in range(5)] == ["1", "2", "3", "4", "5"]
