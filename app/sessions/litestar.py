@@ -91,7 +91,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         also has Litestar's own session middleware.
         """
         for handler in getattr(route, "route_handlers", None) or [cast("Any", route).route_handler]:
-            if getattr(handler, "cache", False) and NO_SESSION not in handler.opt and self.caches_by_path(handler):
+            if getattr(handler, "cache", False) and not handler.opt.get(NO_SESSION) and self.caches_by_path(handler):
                 raise ValueError(
                     f"the cached response of {route.path} would show one visitor's session to others: drop cache, or "
                     "add no_session=True or a cache_key_builder that tells visitors apart"
@@ -162,7 +162,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
 
 def is_exempt(scope: Any) -> bool:
     """Return whether the route has no session. An address without a route has a session for its error page."""
-    return "route_handler" in scope and NO_SESSION in scope["route_handler"].opt
+    return "route_handler" in scope and bool(scope["route_handler"].opt.get(NO_SESSION))
 
 
 def provide_session(scope: Scope) -> Session:

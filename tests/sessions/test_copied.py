@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 from litestar.testing import TestClient
@@ -126,3 +126,23 @@ def test_a_test_client_without_a_lifespan_may_use_sqlite(tmp_path: Path) -> None
     plugin = SessionPlugin(f"sqlite:///{tmp_path}/sessions.sqlite3")
     client = TestClient(Litestar([count_visit], plugins=[plugin], openapi_config=None))
     assert [client.post("/visits").text for _ in range(5)] == ["1", "2", "3", "4", "5"]
+
+
+# What a Litestar app may get wrong
+
+
+async def test_no_session_false_means_that_the_route_has_a_session() -> None:
+    @post("/on", status_code=200, no_session=False, sync_to_thread=False)
+    def on(session: NamedDependency[Session]) -> bool:
+        return session.available
+
+    @get("/cached", cache=True, no_session=False, sync_to_thread=False)
+    def cached() -> None: ...
+
+    router = Router("/off", route_handlers=[on], opt={"no_session": True})
+    async with site(on, router) as app:
+        visitor = await app.visitor(a=1)
+        assert (await visitor.post("/on")).json() is True
+        assert (await visitor.post("/off/on")).json() is True
+    with pytest.raises(ValueError, match="the cached response of /cached"):
+        Litestar([cached], plugins=[SessionPlugin("memory://")])
