@@ -65,14 +65,21 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         self.proxy_warning = ProxyWarning()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Attach the layer. Raises ValueError if the app already has it, or has an unsuitable connection class."""
-        if "sessions" in app_config.state:
+        """Attach the layer.
+
+        Raises ValueError if the app already has it, uses one of its names, or has an unsuitable connection class.
+        """
+        if isinstance(app_config.state.get("sessions"), SessionManager):
             raise ValueError("the session layer is attached twice: keep one SessionPlugin")
+        if "sessions" in app_config.state:
+            raise ValueError("the session layer needs the name app.state.sessions: rename the app's own state.sessions")
+        for taken in {"session", "sessions"} & app_config.dependencies.keys():
+            raise ValueError(f"the session layer provides the dependency {taken!r}: rename the app's own {taken!r}")
         app_config.state["sessions"] = self.sessions
         self.cache_key_builder = getattr(app_config.response_cache_config, "key_builder", default_cache_key_builder)
         app_config.middleware.insert(0, self.middleware)
-        app_config.dependencies.setdefault("session", Provide(provide_session, sync_to_thread=False))
-        app_config.dependencies.setdefault("sessions", Provide(lambda: self.sessions, sync_to_thread=False))
+        app_config.dependencies["session"] = Provide(provide_session, sync_to_thread=False)
+        app_config.dependencies["sessions"] = Provide(lambda: self.sessions, sync_to_thread=False)
         app_config.request_class = fitting_class(app_config.request_class, SessionRequest)
         app_config.websocket_class = fitting_class(app_config.websocket_class, SessionWebSocket)
         app_config.after_exception.append(self.roll_back)
@@ -87,13 +94,13 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Check a route. Raises ValueError if its cached response would show one visitor's session to others, or if it
+        """Check a route. Raises ValueError if its cached response could show one visitor's session to others, or if it
         also has Litestar's own session middleware.
         """
         for handler in getattr(route, "route_handlers", None) or [cast("Any", route).route_handler]:
             if getattr(handler, "cache", False) and not handler.opt.get(NO_SESSION) and self.caches_by_path(handler):
                 raise ValueError(
-                    f"the cached response of {route.path} would show one visitor's session to others: drop cache, or "
+                    f"the cached response of {route.path} could show one visitor's session to others: drop cache, or "
                     "add no_session=True or a cache_key_builder that tells visitors apart"
                 )
             for middleware in handler.resolve_middleware():
@@ -199,7 +206,8 @@ class SessionConnection:
             self.clear_session()
             return
         if not isinstance(value, Mapping):
-            raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
+            remedy = "To end the session: request.clear_session()" if value is None else "Store its fields as a dict"
+            raise InvalidValue(f"set_session takes a dict, not {type(value).__name__}. {remedy}.")
         values = dict(value)  # a copy, because it may be the session itself
         self.session.clear()
         self.session.update(cast("Any", values))

@@ -2,16 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from litestar import Litestar, Request, Response, Router, get, post
-from litestar.di import NamedDependency
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.testing import TestClient
 
 from app.sessions import (
     CrossOriginRefused,
+    InvalidValue,
     Key,
     PrefetchRefused,
     Session,
@@ -146,3 +148,30 @@ async def test_no_session_false_means_that_the_route_has_a_session() -> None:
         assert (await visitor.post("/off/on")).json() is True
     with pytest.raises(ValueError, match="the cached response of /cached"):
         Litestar([cached], plugins=[SessionPlugin("memory://")])
+
+
+@pytest.mark.parametrize("name", ["session", "sessions"])
+def test_a_dependency_with_a_name_of_the_layer_is_refused(name: str) -> None:
+    own = {name: Provide(lambda: 1, sync_to_thread=False)}
+    with pytest.raises(ValueError, match=f"provides the dependency '{name}': rename the app's own '{name}'"):
+        Litestar(plugins=[SessionPlugin("memory://")], dependencies=own)
+
+
+def test_a_state_with_the_name_of_the_layer_is_not_called_attached_twice() -> None:
+    with pytest.raises(ValueError, match=r"^the session layer needs the name app\.state\.sessions: rename"):
+        Litestar(plugins=[SessionPlugin("memory://")], state=State({"sessions": {}}))
+
+
+async def test_set_session_none_names_clear_session() -> None:
+    messages = []
+
+    @post("/", status_code=200, sync_to_thread=False)
+    def clear(request: AnyRequest) -> None:
+        try:
+            request.set_session(cast("Any", None))
+        except InvalidValue as error:
+            messages.append(str(error))
+
+    async with site(clear) as app:
+        await (await app.visitor(a=1)).post("/")
+    assert messages == ["set_session takes a dict, not NoneType. To end the session: request.clear_session()."]
