@@ -47,7 +47,8 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     `SessionError` and `StoreUnavailable`. Send the status `error.status_code`.
 
     `store` is a store or its URL (see `urls.open_store`). `name` is the cookie's name; https adds the prefix `__Host-`.
-    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
+    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`, or
+    ValueError for another option that cannot be used.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from .events import EndEvents
+from .options import check_name, check_seconds
 from .owners import OwnerList
 from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
@@ -29,12 +30,17 @@ logger = logging.getLogger(__name__)
 class SessionManager:
     """Opens the sessions of the app named `name`. `lifetime` and `idle_timeout` are in seconds.
 
+    Raises ValueError for an option that cannot be used (see `options.py`).
     `events.listeners` are called for each session that ends.
     """
 
     def __init__(
         self, store: Store, *, name: str = "session", lifetime: int = 604_800, idle_timeout: int | None = None
     ) -> None:
+        check_name(name)
+        check_seconds("lifetime", lifetime)
+        if idle_timeout is not None:
+            check_seconds("idle_timeout", idle_timeout)
         self.store = store
         self.name = name
         self.lifetime = lifetime

@@ -1,6 +1,7 @@
 """The layer as a copy in a plain app: what it says when something does not fit, and beside the app's own code."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,13 @@ from app.sessions import (
     Session,
     SessionEnded,
     SessionError,
+    SessionManager,
     SessionReadOnly,
     SessionTooLarge,
+    open_store,
 )
 from app.sessions.litestar import SessionPlugin
+from app.sessions.memory import MemoryStore
 from app.sessions.records import digest
 from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site, stored
 
@@ -175,3 +179,26 @@ async def test_set_session_none_names_clear_session() -> None:
     async with site(clear) as app:
         await (await app.visitor(a=1)).post("/")
     assert messages == ["set_session takes a dict, not NoneType. To end the session: request.clear_session()."]
+
+
+# Options
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "my-shop", "1a", "a" * 32, "shop\n", 5])
+def test_a_name_that_cannot_be_used_is_refused_with_the_rule(name: Any) -> None:
+    rule = re.escape(f"name={name!r} cannot be used. Use at most 31 lower-case letters, digits and _, starting with")
+    for store in ("memory://", "redis://127.0.0.1", MemoryStore()):
+        with pytest.raises(ValueError, match=rule):
+            SessionPlugin(store, name=name)
+    with pytest.raises(ValueError, match=rule):
+        open_store("memory://", name=name)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.5, 60.0, True, "60", timedelta(hours=1), 10**12])
+@pytest.mark.parametrize("option", ["lifetime", "idle_timeout"])
+def test_a_lifetime_is_a_whole_number_of_seconds(option: str, seconds: Any) -> None:
+    rule = re.escape(f"{option}={seconds!r} cannot be used. Use a whole number of seconds, from 1 to ")
+    with pytest.raises(ValueError, match=rule):
+        SessionPlugin("memory://", **{option: seconds})
+    with pytest.raises(ValueError, match=rule):
+        SessionManager(MemoryStore(), **{option: seconds})
