@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from .events import EndEvents
-from .options import check_name, check_seconds
+from .options import check_name, check_seconds, require_text
 from .owners import OwnerList
 from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
@@ -85,6 +85,7 @@ class SessionManager:
 
         A session in the middle of a rotation may be missing. Raises StoreUnavailable.
         """
+        require_text(owner=owner)
         found = await OwnerList(self._records(), owner).living()
         found.sort(key=lambda stored: stored.record.last_seen or 0, reverse=True)
         return [self._without_visitor(stored, FOUND) for stored in found]
@@ -100,6 +101,7 @@ class SessionManager:
         Raises StoreUnavailable; then some sessions may be left, and another call ends them. The call has the time
         budget of a request. With `on_progress`, which is called with the number so far, it has no time limit.
         """
+        require_text(owner=owner, keep="" if keep is None else keep)
         records, count = self._records(), 0
         records.patient = on_progress is not None
 
@@ -206,6 +208,7 @@ class SessionManager:
                 logger.exception("The sweep failed")
 
     async def _load(self, session_id: str) -> Stored:
+        require_text(session_id=session_id)
         stored = await self._records().find(session_id) if SESSION_ID.fullmatch(session_id) else None
         if stored is None:
             raise LookupError(f"there is no session {session_id}")

@@ -1,4 +1,4 @@
-"""The options of the session layer, and which values they may have."""
+"""The options of the session layer and the arguments of its manager: which values they may have."""
 
 from typing import Annotated, Any
 
@@ -20,6 +20,13 @@ def check_name(name: object) -> None:
 def check_seconds(option: str, value: object) -> None:
     """Raise ValueError, which names the option, unless this can be a lifetime or timeout."""
     _check(option, value, Seconds, SECONDS_RULE)
+
+
+def require_text(**arguments: object) -> None:
+    """Raise TypeError, which names the argument, unless all are strings."""
+    for name, value in arguments.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}: use str(…)")
 
 
 def _check(option: str, value: object, kind: Any, rule: str) -> None:

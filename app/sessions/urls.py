@@ -27,6 +27,8 @@ def open_store(url: str, *, name: str = "session", folder: Path | None = None) -
         return _open(url, scheme, name, folder)
     except ImportError as error:
         reason, remedy = str(error), f"Try: pip install {error.name}"
+        if (error.name or "").startswith(f"{__package__}."):
+            remedy = f"Copy its file into the folder {__package__} again"
     except (StoreUnavailable, OSError) as error:
         reason, remedy = str(error), f"Good values: {EXAMPLES}"
     except ValueError as error:

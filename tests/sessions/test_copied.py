@@ -1,6 +1,7 @@
 """The layer as a copy in a plain app: what it says when something does not fit, and beside the app's own code."""
 
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.testing import TestClient
 
 from app.sessions import (
+    BadStoreURL,
     CrossOriginRefused,
     InvalidValue,
     Key,
@@ -202,3 +204,36 @@ def test_a_lifetime_is_a_whole_number_of_seconds(option: str, seconds: Any) -> N
         SessionPlugin("memory://", **{option: seconds})
     with pytest.raises(ValueError, match=rule):
         SessionManager(MemoryStore(), **{option: seconds})
+
+
+def test_a_module_that_the_copy_lacks_is_not_looked_for_in_a_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "app.sessions.redis", None)  # an import of it fails
+    with pytest.raises(BadStoreURL, match=r"Copy its file into the folder app\.sessions again$") as refusal:
+        open_store("redis://127.0.0.1")
+    assert "pip" not in str(refusal.value)
+
+
+# Arguments that are not text
+
+
+@pytest.mark.parametrize("value", [7, None])
+async def test_an_id_that_is_not_text_is_refused_with_its_name(value: Any) -> None:
+    sessions = SessionManager(MemoryStore())
+    remedy = f"must be a string, not {type(value).__name__}: use str"
+    calls: list[Any] = [sessions.find, sessions.destroy]
+    for call in calls:
+        with pytest.raises(TypeError, match=f"^session_id {remedy}"):
+            await call(value)
+    calls = [sessions.list, sessions.end_all]
+    for call in calls:
+        with pytest.raises(TypeError, match=f"^owner {remedy}"):
+            await call(value)
+
+
+async def test_an_owner_or_keep_that_is_not_text_is_refused_with_the_remedy() -> None:
+    sessions = SessionManager(MemoryStore())
+    number: Any = 7
+    with pytest.raises(TypeError, match=r"^keep must be a string, not int: use str"):
+        await sessions.end_all("ada", keep=number)
+    with pytest.raises(InvalidValue, match=r"not 7\. Use str"):
+        (await sessions.start()).owner = number
