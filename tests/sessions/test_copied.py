@@ -2,11 +2,15 @@
 
 import re
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi import Request as FastAPIRequest
 from litestar import Litestar, Request, Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
@@ -23,6 +27,7 @@ from app.sessions import (
     SessionEnded,
     SessionError,
     SessionManager,
+    SessionMiddleware,
     SessionReadOnly,
     SessionTooLarge,
     open_store,
@@ -30,7 +35,7 @@ from app.sessions import (
 from app.sessions.litestar import SessionPlugin
 from app.sessions.memory import MemoryStore
 from app.sessions.records import digest
-from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site, stored
+from tests.sessions.helpers import ALL_CALLS, A, BrokenStore, site, stored, values_of
 
 AnyRequest = Request[Any, Any, Any]
 VISITS = Key("visits", int, default=0)
@@ -237,3 +242,60 @@ async def test_an_owner_or_keep_that_is_not_text_is_refused_with_the_remedy() ->
         await sessions.end_all("ada", keep=number)
     with pytest.raises(InvalidValue, match=r"not 7\. Use str"):
         (await sessions.start()).owner = number
+
+
+# Another session middleware
+
+
+def with_stock_middleware(order: list[str]) -> FastAPI:
+    """Return an app that adds the layer and Starlette's own middleware, the outer one last."""
+    app = FastAPI()
+    for kind in order:
+        if kind == "ours":
+            app.add_middleware(SessionMiddleware, sessions=SessionManager(MemoryStore()))
+        else:
+            app.add_middleware(StockMiddleware)
+
+    @app.get("/")
+    async def read_values(request: FastAPIRequest) -> dict[str, Any]:
+        return dict(request.session)
+
+    return app
+
+
+@dataclass
+class StockMiddleware:
+    """Does the same to the scope as Starlette's own SessionMiddleware, which needs another package."""
+
+    app: Any
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope["session"] = {}
+        await self.app(scope, receive, send)
+
+
+def client_of(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
+
+
+async def test_a_stock_middleware_around_the_layer_is_refused() -> None:
+    async with client_of(with_stock_middleware(["ours", "stock"])) as client:
+        with pytest.raises(RuntimeError, match=r"^another session middleware runs around .* Remove the other"):
+            await client.get("/")
+
+
+async def test_a_stock_middleware_inside_the_layer_is_logged_once_and_harms_no_session(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = with_stock_middleware(["stock", "ours"])
+    sessions: Any = app.user_middleware[0].kwargs["sessions"]
+    token = await stored(sessions, a=1)
+    async with client_of(app) as client:
+        for _ in range(3):
+            assert (await client.get("/", headers={"Cookie": f"session={token}"})).json() == {}
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [error.partition(" at ")[0] for error in errors] == [
+        "Another session middleware, inside the session layer, replaced request.session"
+    ]
+    assert await values_of(sessions, token) == {"a": 1}
