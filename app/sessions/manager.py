@@ -19,7 +19,7 @@ MAX_CANDIDATES = 4  # session cookies to look up per request, if it has several
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
 SWEEP_BATCH = 100  # records per statement: about 1 ms in SQLite, during which requests wait
 TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
-FOUND = "sessions.find and sessions.list return sessions to read"  # why a session is read-only
+FOUND = "a session from sessions.find or sessions.list is read-only"
 
 Sessions = list[Session]  # in the class, `list` is a method
 Progress = Callable[[int], None]  # is called with the number of sessions so far
