@@ -22,7 +22,7 @@ from app.errors import error_response
 from app.forms import error_place, status_place
 from app.health import health
 from app.quote import create_router  # the demo
-from app.sessions import BadStoreURL
+from app.sessions import BadStoreURL, SessionError, StoreUnavailable
 from app.settings import DEFAULT_STORE, PROJECT, BadSetting, Settings
 from app.static_files import create_static_router
 from app.times import when
@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> Litestar:
             create_static_router(static_path, STATIC),
         ],
         plugins=around_every_request,
-        exception_handlers={HTTPException: error_response, Exception: error_response},
+        exception_handlers=dict.fromkeys([HTTPException, SessionError, StoreUnavailable, Exception], error_response),
         template_config=TemplateConfig(instance=JinjaTemplateEngine(engine_instance=jinja)),
         request_max_body_size=MAX_BODY_SIZE,
         openapi_config=None,

@@ -3,15 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
+from app.sessions.options import NAME_RULE, Name, Seconds
+
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_STORE = "sqlite:///var/sessions.sqlite3"
-# At most ten years: a larger number is probably a typing error.
-Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
-RULES = {"SESSION_NAME": "Use at most 31 lower-case letters, digits and _, starting with a letter."}
+RULES = {"SESSION_NAME": NAME_RULE}
 GOOD_VALUES = {
     "SESSION_NAME": "session",
     "SESSION_LIFETIME": "604800",
@@ -27,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper"):
     """The settings. Environment variables have the same names in capitals. `.env.example` explains them."""
 
     session_store: str = DEFAULT_STORE
-    session_name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,30}$")] = "session"
+    session_name: Name = "session"
     session_lifetime: Seconds = 604_800
     session_idle_timeout: Seconds | None = None
 

@@ -39,7 +39,10 @@ class OwnedValues(SessionValues):
     def owner(self, owner: str | None) -> None:
         """Set the owner: text or None. Raises `InvalidValue` for anything else, and then changes nothing."""
         if owner is not None and not (isinstance(owner, str) and is_json(owner)):
-            raise InvalidValue(f"session.owner: a user id must be a string of Unicode characters, not {owner!r}")
+            remedy = "" if isinstance(owner, str) else ". Use str(…)"
+            raise InvalidValue(
+                f"session.owner: a user id must be a string of Unicode characters, not {owner!r}{remedy}"
+            )
         self._require_writable()
         self._require_cookie()
         if self.stored.record.owner not in (None, owner):

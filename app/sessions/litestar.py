@@ -7,26 +7,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from litestar import Litestar, Request, Response, WebSocket
+from litestar import Litestar, Request, WebSocket
 from litestar.config.app import AppConfig
 from litestar.config.response_cache import default_cache_key_builder
 from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
-from litestar.exceptions.responses import create_exception_response
 from litestar.middleware.session.base import SessionMiddleware as StockMiddleware
 from litestar.plugins import CLIPlugin, InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 from litestar.types import ASGIApp, Empty, EmptyType, Message, Scope
 
-from .errors import InvalidValue, SessionError, SessionReadOnly
+from .errors import InvalidValue
 from .events import Reason
 from .headers import is_cross_origin, read_headers
+from .litestar_errors import add_error_handlers, send_error_response
 from .manager import SessionManager
-from .middleware import KEPT, RETRY_AFTER, SessionMiddleware, log_bug, session_of
+from .middleware import KEPT, SessionMiddleware, session_of
 from .proxy import ProxyWarning
 from .session import Session
-from .store import Store, StoreUnavailable
+from .store import Store
 from .urls import open_store
 
 T = TypeVar("T")
@@ -44,8 +43,12 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     is the same session; for type checkers, annotate the request as `SessionRequest`. A route with `no_session=True`,
     or in a router with `opt={"no_session": True}`, has no session and does not read the store.
 
+    For your own pages when the layer refuses a request or the store fails, register exception handlers for
+    `SessionError` and `StoreUnavailable`. Send the status `error.status_code`.
+
     `store` is a store or its URL (see `urls.open_store`). `name` is the cookie's name; https adds the prefix `__Host-`.
-    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`.
+    `lifetime` and `idle_timeout` are in seconds. A relative SQLite path starts at `folder`. Raises `BadStoreURL`, or
+    ValueError for another option that cannot be used.
     """
 
     def __init__(
@@ -63,22 +66,27 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         self.proxy_warning = ProxyWarning()
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Attach the layer. Raises ValueError if the app already has it, or has an unsuitable connection class."""
-        if "sessions" in app_config.state:
+        """Attach the layer.
+
+        Raises ValueError if the app already has it, uses one of its names, or has an unsuitable connection class.
+        """
+        if isinstance(app_config.state.get("sessions"), SessionManager):
             raise ValueError("the session layer is attached twice: keep one SessionPlugin")
+        if "sessions" in app_config.state:
+            raise ValueError("the session layer needs the name app.state.sessions: rename the app's own state.sessions")
+        for taken in {"session", "sessions"} & app_config.dependencies.keys():
+            raise ValueError(f"the session layer provides the dependency {taken!r}: rename the app's own {taken!r}")
         app_config.state["sessions"] = self.sessions
         self.cache_key_builder = getattr(app_config.response_cache_config, "key_builder", default_cache_key_builder)
         app_config.middleware.insert(0, self.middleware)
-        app_config.dependencies.setdefault("session", Provide(provide_session, sync_to_thread=False))
-        app_config.dependencies.setdefault("sessions", Provide(lambda: self.sessions, sync_to_thread=False))
+        app_config.dependencies["session"] = Provide(provide_session, sync_to_thread=False)
+        app_config.dependencies["sessions"] = Provide(lambda: self.sessions, sync_to_thread=False)
         app_config.request_class = fitting_class(app_config.request_class, SessionRequest)
         app_config.websocket_class = fitting_class(app_config.websocket_class, SessionWebSocket)
         app_config.after_exception.append(self.roll_back)
         app_config.before_send.append(self.finish_error_page)
         app_config.lifespan.append(self.lifespan)
-        if not {Exception, 500} & app_config.exception_handlers.keys():  # the app has no error pages of its own
-            for error in (SessionError, StoreUnavailable, InvalidValue, SessionReadOnly):
-                app_config.exception_handlers.setdefault(error, plain_error)
+        add_error_handlers(app_config.exception_handlers)
         engine: Any = app_config.template_config and app_config.template_config.engine_instance
         if hasattr(environment := getattr(engine, "engine", None), "context_class"):  # only Jinja has one
             from .templates import add_session_to_templates
@@ -87,13 +95,13 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Check a route. Raises ValueError if its cached response would show one visitor's session to others, or if it
+        """Check a route. Raises ValueError if its cached response could show one visitor's session to others, or if it
         also has Litestar's own session middleware.
         """
         for handler in getattr(route, "route_handlers", None) or [cast("Any", route).route_handler]:
-            if getattr(handler, "cache", False) and NO_SESSION not in handler.opt and self.caches_by_path(handler):
+            if getattr(handler, "cache", False) and not handler.opt.get(NO_SESSION) and self.caches_by_path(handler):
                 raise ValueError(
-                    f"the cached response of {route.path} would show one visitor's session to others: drop cache, or "
+                    f"the cached response of {route.path} could show one visitor's session to others: drop cache, or "
                     "add no_session=True or a cache_key_builder that tells visitors apart"
                 )
             for middleware in handler.resolve_middleware():
@@ -160,29 +168,9 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             message["headers"] = session.finish_headers(message["headers"], scope)
 
 
-async def send_error_response(error: Exception, scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the app's own exception handlers."""
-    handlers = scope["route_handler"].resolve_exception_handlers()
-    kinds = [getattr(error, "status_code", 500), *type(error).__mro__]
-    if not isinstance(error, HTTPException):
-        kinds = [*kinds[1:], 500]
-    handler = next((handlers[kind] for kind in kinds if kind in handlers), plain_error)
-    request: Request[Any, Any, Any] = scope["litestar_app"].request_class(scope, receive, send)
-    await handler(request, error).to_asgi_response(app=None, request=request)(scope, receive, send)
-
-
-def plain_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Return Litestar's default error response, but with the error's status."""
-    log_bug(error, cast("Any", request.scope))
-    status = getattr(error, "status_code", 500)
-    detail = (type(error).__doc__ or "").partition("\n")[0] if status != 500 else "Internal Server Error"
-    headers = {"Retry-After": RETRY_AFTER} if status == 503 else None
-    return create_exception_response(request, HTTPException(detail, status_code=status, headers=headers))
-
-
 def is_exempt(scope: Any) -> bool:
     """Return whether the route has no session. An address without a route has a session for its error page."""
-    return "route_handler" in scope and NO_SESSION in scope["route_handler"].opt
+    return "route_handler" in scope and bool(scope["route_handler"].opt.get(NO_SESSION))
 
 
 def provide_session(scope: Scope) -> Session:
@@ -219,7 +207,8 @@ class SessionConnection:
             self.clear_session()
             return
         if not isinstance(value, Mapping):
-            raise InvalidValue(f"set_session takes a dict, not a {type(value).__name__}. Store its fields as a dict.")
+            remedy = "To end the session: request.clear_session()" if value is None else "Store its fields as a dict"
+            raise InvalidValue(f"set_session takes a dict, not {type(value).__name__}. {remedy}.")
         values = dict(value)  # a copy, because it may be the session itself
         self.session.clear()
         self.session.update(cast("Any", values))

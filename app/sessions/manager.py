@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from .events import EndEvents
+from .options import check_name, check_seconds, require_text
 from .owners import OwnerList
 from .records import SESSION_ID, TOKEN, OutageLog, Records, Stored, digest
 from .session import Session
@@ -18,6 +19,7 @@ MAX_CANDIDATES = 4  # session cookies to look up per request, if it has several
 SWEEP_INTERVAL = 60.0  # seconds between two sweeps
 SWEEP_BATCH = 100  # records per statement: about 1 ms in SQLite, during which requests wait
 TOKEN_LOG_INTERVAL = 60.0  # seconds between two warnings about unknown tokens
+FOUND = "a session from sessions.find or sessions.list is read-only"
 
 Sessions = list[Session]  # in the class, `list` is a method
 Progress = Callable[[int], None]  # is called with the number of sessions so far
@@ -28,12 +30,17 @@ logger = logging.getLogger(__name__)
 class SessionManager:
     """Opens the sessions of the app named `name`. `lifetime` and `idle_timeout` are in seconds.
 
+    Raises ValueError for an option that cannot be used (see `options.py`).
     `events.listeners` are called for each session that ends.
     """
 
     def __init__(
         self, store: Store, *, name: str = "session", lifetime: int = 604_800, idle_timeout: int | None = None
     ) -> None:
+        check_name(name)
+        check_seconds("lifetime", lifetime)
+        if idle_timeout is not None:
+            check_seconds("idle_timeout", idle_timeout)
         self.store = store
         self.name = name
         self.lifetime = lifetime
@@ -64,23 +71,24 @@ class SessionManager:
         return Session(self.name, records, self.events)
 
     async def find(self, session_id: str) -> Session:
-        """Return the live session with this id. Raises LookupError if there is none, or StoreUnavailable."""
-        stored = await self._records().find(session_id) if SESSION_ID.fullmatch(session_id) else None
-        if stored is None:
-            raise LookupError(f"there is no session {session_id}")
-        return self._without_visitor(stored)
+        """Return the live session with this id, read-only: `edit` changes it, and `sessions.destroy` ends it.
+
+        Raises LookupError if there is none, or StoreUnavailable.
+        """
+        return self._without_visitor(await self._load(session_id), FOUND)
 
     async def list(self, owner: str) -> Sessions:
-        """Return the live sessions of an owner (a user id), the most recently seen first.
+        """Return the live sessions of an owner (a user id), read-only, the most recently seen first.
 
             for device in await sessions.list("ada"):
                 device.id, device.created_at, device.last_seen, device.expires_at, dict(device)
 
         A session in the middle of a rotation may be missing. Raises StoreUnavailable.
         """
+        require_text(owner=owner)
         found = await OwnerList(self._records(), owner).living()
         found.sort(key=lambda stored: stored.record.last_seen or 0, reverse=True)
-        return [self._without_visitor(stored) for stored in found]
+        return [self._without_visitor(stored, FOUND) for stored in found]
 
     async def end_all(self, owner: str, *, keep: str | None = None, on_progress: Progress | None = None) -> int:
         """End all sessions of an owner, except the one with the id `keep`, and return how many were ended.
@@ -93,6 +101,7 @@ class SessionManager:
         Raises StoreUnavailable; then some sessions may be left, and another call ends them. The call has the time
         budget of a request. With `on_progress`, which is called with the number so far, it has no time limit.
         """
+        require_text(owner=owner, keep="" if keep is None else keep)
         records, count = self._records(), 0
         records.patient = on_progress is not None
 
@@ -122,7 +131,7 @@ class SessionManager:
         The end of the block saves the changes; an exception in the block drops them. Raises LookupError if there is no
         live session with this id, and the errors of `Session.save`.
         """
-        session = await self.find(session_id)
+        session = self._without_visitor(await self._load(session_id))
         try:
             yield session
             await session.commit()
@@ -131,7 +140,7 @@ class SessionManager:
 
     async def destroy(self, session_id: str) -> None:
         """End a session. Raises LookupError if there is no live session with this id, or StoreUnavailable."""
-        await (await self.find(session_id)).destroy()
+        await self._without_visitor(await self._load(session_id)).destroy()
 
     async def check(self, limit: float = 1.0) -> None:
         """Raise StoreUnavailable if the store does not answer within `limit` seconds.
@@ -198,9 +207,16 @@ class SessionManager:
             except Exception:
                 logger.exception("The sweep failed")
 
-    def _without_visitor(self, stored: Stored) -> Session:
+    async def _load(self, session_id: str) -> Stored:
+        require_text(session_id=session_id)
+        stored = await self._records().find(session_id) if SESSION_ID.fullmatch(session_id) else None
+        if stored is None:
+            raise LookupError(f"there is no session {session_id}")
+        return stored
+
+    def _without_visitor(self, stored: Stored, read_only: str = "") -> Session:
         """Return a session that was opened by its id."""
-        session = Session(self.name, self._records(), self.events, stored=stored)
+        session = Session(self.name, self._records(), self.events, stored=stored, read_only=read_only)
         session.has_visitor = False
         return session
 

@@ -15,6 +15,7 @@ from .store import StoreUnavailable
 
 KEPT = "session layer "  # plus the layer's name: the session's key in the scope. Others may overwrite scope["session"]
 RETRY_AFTER = "5"  # seconds
+REMOVE_STOCK = "Remove the other one, such as Starlette's own SessionMiddleware"
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ class ErrorResponse(Protocol):
 
 
 async def send_plain_text(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-    """Send the first line of the error's docstring, for apps without their own error pages."""
+    """Send the error's `public_message`, for apps without their own error pages."""
     status = getattr(error, "status_code", 500)
     log_bug(error, scope)
-    text = "Internal Server Error" if status == 500 else (type(error).__doc__ or "").partition("\n")[0]
+    text = getattr(error, "public_message", "Internal Server Error")
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
     headers += [(b"retry-after", RETRY_AFTER.encode())] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -59,8 +60,11 @@ class SessionMiddleware:
 
     The layer refuses requests from other sites on every route, WebSocket handshakes included. Other GETs, HEAD and
     OPTIONS pass. `is_exempt(scope)` says which routes have no session. `error_response` sends the response if the layer
-    refuses a request or a save fails. Set `host_finishes_errors` if the framework calls `Session.finish_headers` for
-    its own error responses.
+    refuses a request or a save fails: `async def error_response(error, scope, receive, send)`, which sends the status
+    `error.status_code`, or 500 without one, and may show `error.public_message`. Set `host_finishes_errors` if the
+    framework calls `Session.finish_headers` for its own error responses.
+
+    A request raises RuntimeError if another session middleware, such as Starlette's own, runs around this one.
     """
 
     app: ASGIApp
@@ -69,6 +73,7 @@ class SessionMiddleware:
     is_exempt: Callable[[Scope], bool] = lambda _: False
     host_finishes_errors: bool = False
     proxy_warning: ProxyWarning = field(default_factory=ProxyWarning)
+    was_replaced: bool = field(default=False, init=False)  # whether the log has named another session middleware
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept_at = f"{KEPT}{self.sessions.name}"
@@ -87,6 +92,8 @@ class SessionMiddleware:
             return
         if headers[b"x-forwarded-proto"] or headers[b"forwarded"]:
             self.proxy_warning.check(scope, headers)
+        if isinstance(scope.get("session"), dict) and not any(key.startswith(KEPT) for key in scope):
+            raise RuntimeError(f"another session middleware runs around the session layer. {REMOVE_STOCK}")
         session = await self.sessions.start(*headers[b"cookie"])
         scope["session"] = scope[kept_at] = session
         try:
@@ -95,6 +102,10 @@ class SessionMiddleware:
         finally:
             if session.watched:
                 session.report()
+            if isinstance(scope.get("session"), dict) and "litestar_app" not in scope and not self.was_replaced:
+                self.was_replaced = True
+                message = "Another session middleware, inside the session layer, replaced request.session at %r. %s"
+                logger.error(message, scope["path"], REMOVE_STOCK)
 
     async def _serve_http(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
         response = SessionResponse(session, self.error_response, scope, receive, send)
@@ -200,11 +211,11 @@ def session_of(scope: Any, name: str) -> Session | None:
     In a middleware, Litestar's methods only overwrite `scope["session"]`: `set_session` with a dict, `clear_session`
     with a value that is not a mapping. After `clear_session` and then `set_session`, the scope looks as after
     `set_session` alone. So a dict always begins a new session with a new token. The session of another layer stays
-    unchanged.
+    unchanged. Outside of Litestar, only another session middleware overwrites it.
     """
     session: Session | None = scope.get(f"{KEPT}{name}")
     put_there = scope.get("session", session)
-    if session is None or put_there is session:
+    if session is None or put_there is session or "litestar_app" not in scope:
         return session
     if type(put_there) is dict or not isinstance(put_there, Mapping):
         session.end()

@@ -6,9 +6,11 @@ SQLite reports it at once (`timeout=0`), and the store waits with `await`. A syn
 """
 
 import asyncio
+import errno
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -44,6 +46,10 @@ SELECT count(*) - (SELECT count(*) FROM "{table}" WHERE id >= 'other:' AND id < 
 """
 COUNT_RANGE = 'SELECT count(*) FROM "{table}" WHERE id >= :first AND id < :end'
 
+NOT_WRITABLE = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+_one_thread = threading.Lock()  # a test client may serve each request in a new thread, with an event loop of its own
+
 
 class SQLiteStore:
     """A store in the file `path`, in write-ahead-log mode. Readers never wait for a writer.
@@ -73,7 +79,8 @@ class SQLiteStore:
         deadline = time.monotonic() + 0.5
         while self._try(("BEGIN IMMEDIATE",), {}) is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        self._disconnect()
+        with _one_thread:
+            self._disconnect()
 
     async def load(self, session_id: str) -> bytes | None:
         rows, _ = await self._run(LOAD, id=session_id)
@@ -91,8 +98,8 @@ class SQLiteStore:
     async def delete(self, session_id: str, old: bytes | None = None) -> bool:
         started = time.monotonic()
         _, changed = await self._run(DELETE, id=session_id, old=old)
-        if changed and self._database:
-            await self._sync(self._database.wal, TIMEOUT - (time.monotonic() - started))
+        if changed and (database := self._database):
+            await self._sync(database.wal, TIMEOUT - (time.monotonic() - started))
         return changed == 1
 
     async def sweep(self, now: float, limit: int) -> list[str]:
@@ -112,7 +119,8 @@ class SQLiteStore:
             await asyncio.sleep(0)  # `_run` itself may never wait, and then Ctrl+C could not stop this
 
     async def close(self) -> None:
-        self._disconnect()
+        with _one_thread:
+            self._disconnect()
 
     async def _sync(self, wal: tuple[str, Identity | None], seconds: float) -> None:
         """Sync this store's commits to the disk, while other requests are served. Raises StoreUnavailable."""
@@ -135,24 +143,26 @@ class SQLiteStore:
 
     def _try(self, statements: tuple[str, ...], parameters: dict[str, object]) -> tuple[list[Any], int] | None:
         """Like `_run`, but without waiting: None if another process has locked the file."""
-        try:
-            if self._database is None or not self._database.is_unchanged():
-                self._database = self._open(self._database)
-            result: tuple[list[Any], int] = [], 0
-            for statement in statements:
-                cursor = self._database.connection.execute(statement.format(table=self._table), parameters)
-                result = cursor.fetchall(), cursor.rowcount
-                if cursor.rowcount:
-                    break
-            return result
-        except Locked:
-            return None
-        except (sqlite3.Error, OSError) as error:
-            # The low byte is the primary code: SQLITE_BUSY has variants for recovery and for snapshots.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        with _one_thread:
+            try:
+                if self._database is None or not self._database.is_unchanged():
+                    self._database = self._open(self._database)
+                result: tuple[list[Any], int] = [], 0
+                for statement in statements:
+                    cursor = self._database.connection.execute(statement.format(table=self._table), parameters)
+                    result = cursor.fetchall(), cursor.rowcount
+                    if cursor.rowcount:
+                        break
+                return result
+            except Locked:
                 return None
-            self._disconnect()  # the next request opens the file again, so recovery needs no restart
-            raise StoreUnavailable(f"{self._path}: {error}. {_remedy(self._path, error)}") from error
+            except (sqlite3.Error, OSError) as error:
+                # The low byte is the primary code: SQLITE_BUSY has variants for recovery and for snapshots.
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                    return None
+                self._disconnect()  # the next request opens the file again, so recovery needs no restart
+                reason = str(error).rstrip(".")
+                raise StoreUnavailable(f"{self._path}: {reason}. {_remedy(self._path, error)}") from error
 
     def _open(self, lost: Database | None) -> Database:
         # Resolve symbolic links here: O_EXCL, which is needed to set the file's mode, does not follow them.
@@ -199,6 +209,9 @@ def _remedy(path: Path, error: Exception) -> str:
         return "It belongs to something else. Move it away, or name another file"
     if code == sqlite3.SQLITE_CORRUPT:
         return f"Stop the app, move {path}, {path}-wal and {path}-shm away or restore a backup, and start the app again"
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    number = getattr(error, "errno", 0)
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return "Check that the disk works and is not full"
+    if code not in NOT_WRITABLE and number not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Remove the cause; then a running app recovers without a restart"
     return f"The file and its folder {folder} must be writable by the user that runs the app"

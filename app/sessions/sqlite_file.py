@@ -51,7 +51,8 @@ class Database:
         self._refused = False
         _prepare(path, adopt)
         alone = not os.path.exists(f"{path}-wal")
-        self.connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        # `SQLiteStore` lets only one thread at a time use the connection.
+        self.connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self.connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {script}")
             if alone:

@@ -23,6 +23,7 @@ class StoreUnavailable(Exception):
     """The store did not do what it was asked: it is gone, full, locked, read-only, or too slow."""
 
     status_code = 503
+    public_message = "The server cannot use its session store right now. Try again in a few seconds."
 
 
 class Store(Protocol):

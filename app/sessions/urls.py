@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .options import check_name
 from .store import Store, StoreUnavailable
 
 REDIS = ("redis://", "rediss://", "valkey://", "valkeys://", "redis+cluster://", "rediss+cluster://")
@@ -18,13 +19,16 @@ def open_store(url: str, *, name: str = "session", folder: Path | None = None) -
     """Return the store at a URL. A relative SQLite path starts at `folder`.
 
     `name` separates apps that share a store: keys in Redis start with `<name>:`; an SQL table is called `sessions` for
-    the name "session", otherwise `<name>_sessions`. Raises `BadStoreURL`.
+    the name "session", otherwise `<name>_sessions`. Raises `BadStoreURL`, or ValueError if the name cannot be used.
     """
+    check_name(name)
     scheme = next((known for known in SCHEMES if url.startswith(known)), "")
     try:
         return _open(url, scheme, name, folder)
     except ImportError as error:
         reason, remedy = str(error), f"Try: pip install {error.name}"
+        if (error.name or "").startswith(f"{__package__}."):
+            remedy = f"Copy its file into the folder {__package__} again"
     except (StoreUnavailable, OSError) as error:
         reason, remedy = str(error), f"Good values: {EXAMPLES}"
     except ValueError as error:

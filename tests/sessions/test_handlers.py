@@ -29,6 +29,7 @@ from app.sessions import (
     Key,
     Session,
     SessionEnded,
+    SessionError,
     SessionManager,
     SessionMiddleware,
     SessionReadOnly,
@@ -312,7 +313,7 @@ async def test_rule_12_a_failed_save_whose_error_page_also_fails_gets_plain_text
         return "done"
 
     store = BrokenStore()
-    async with site(write, store=store, exception_handlers={Exception: fail}) as app:
+    async with site(write, store=store, exception_handlers={SessionError: fail, StoreUnavailable: fail}) as app:
         client = await app.visitor(kept=1)
         if broken != "the page":
             store.broken = ("replace",)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -531,3 +532,36 @@ asyncio.run(main())
         other.kill()
     await store.close()
     assert integrity(database) == "ok"
+
+
+async def test_an_error_without_a_known_remedy_blames_nothing(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "sessions.sqlite3")
+    await store.load("a")
+    with closing(sqlite3.connect(tmp_path / "sessions.sqlite3")) as other:
+        other.execute("SELECT * FROM sessions")  # keeps the -wal
+        assert store._database
+        store._database.connection.close()
+        with pytest.raises(StoreUnavailable) as failure:
+            await store.load("a")
+    message = str(failure.value)
+    assert "Cannot operate on a closed database. Remove the cause; then" in message
+    assert await store.load("a") is None
+    await store.close()
+
+
+def test_several_event_loops_in_several_threads_may_use_a_store(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "sessions.sqlite3")
+
+    async def use(name: str) -> None:
+        for n in range(50):
+            assert await store.create(f"{name}{n}", b"old", FAR)
+            assert await store.replace(f"{name}{n}", b"old", b"new", FAR)
+            assert await store.load(f"{name}{n}") == b"new"
+            if n % 10 == 0:
+                assert await store.delete(f"{name}{n}")
+                await store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(asyncio.run, map(use, "abcd")))
+    assert asyncio.run(store.count()) == 4 * 45
+    asyncio.run(store.close())
