@@ -344,6 +344,13 @@ def test_rule_14_responses_that_depend_on_the_session_are_not_cached(host: Host)
         assert "cookie" not in client.get("/public").headers.get("vary", "").lower()
 
 
+@cannot("Litestar", 7)
+def test_rule_14_a_response_that_cors_allows_another_site_to_read_is_not_cached(host: Host) -> None:
+    response = host.visitor_with(a=1).get("/values", headers={"Origin": "https://front.example"})
+    assert response.headers["cache-control"] == "no-store"
+    assert "cookie" in response.headers["vary"].lower()
+
+
 @cannot("FastAPI", 3)
 def test_rule_14_the_response_to_a_crash_is_not_cached(host: Host) -> None:
     assert host.visitor_with(a=1).post("/do/crash").headers["cache-control"] == "no-store"
@@ -447,6 +454,14 @@ def test_rule_19_no_change_by_a_handler_of_all_exceptions_is_lost_silently(host:
     client.post("/crash-and-flash")
     if host.values(client) == {"a": 1}:
         host.wait_for_log("session['flash'] cannot be changed")
+
+
+@cannot("FastAPI", 1)
+def test_rule_19_no_change_by_an_exception_handler_is_lost_silently(host: Host) -> None:
+    client = host.visitor_with(a=1)
+    logged = len(host.log)
+    client.post("/do/refuse")
+    assert "flash" in host.values(client) or "session['flash']" in host.log[logged:]
 
 
 @cannot("FastAPI", 5)

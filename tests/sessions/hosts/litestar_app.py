@@ -1,6 +1,7 @@
 """A fresh Litestar app, with nothing but a copy of the session layer."""
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 
@@ -12,5 +13,6 @@ app = Litestar(
     ROUTES,
     plugins=[SessionPlugin(WatchedStore())],
     listeners=[hear],
+    cors_config=CORSConfig(allow_origins=["https://front.example"]),
     template_config=TemplateConfig(directory=".", engine=JinjaTemplateEngine),
 )
