@@ -98,7 +98,7 @@ def test_the_block_deletes_the_demo_and_leaves_a_first_page(project: Path, serve
     assert files_that_name_the_demo(project) <= {"CHANGELOG.md", "README.md"}
     assert "demo" not in (project / ".env.example").read_text()
     assert broken_links(*(project / "docs").rglob("*.md")) == []
-    assert len(broken_links(project / "README.md")) == 10  # the README says "ten"
+    assert len(broken_links(project / "README.md")) == 9  # the README says "nine"
     response = server.client().get("/")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "<h1>Your note</h1>" in response.text
