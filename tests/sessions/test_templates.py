@@ -15,7 +15,7 @@ from litestar.response import Template
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from app.sessions import Key, Session
+from app.sessions import Key, Session, SessionError, StoreUnavailable
 from tests.sessions.helpers import ALL_CALLS, JSON, BrokenStore, Site, site
 from tests.support import BROWSER, TEXT, UPDATE, Server
 
@@ -134,7 +134,8 @@ def templates(tmp_path: Path) -> TemplateConfig[JinjaTemplateEngine]:
 
 
 def a_site(templates: TemplateConfig[JinjaTemplateEngine], store: BrokenStore | None = None, **options: Any) -> Any:
-    options.setdefault("exception_handlers", {HTTPException: error_page, Exception: error_page})
+    errors = [HTTPException, SessionError, StoreUnavailable, Exception]
+    options.setdefault("exception_handlers", dict.fromkeys(errors, error_page))
     return site(*HANDLERS, store=store or BrokenStore(), template_config=templates, **options)
 
 
