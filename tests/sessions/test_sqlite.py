@@ -559,7 +559,6 @@ def test_several_event_loops_in_several_threads_may_use_a_store(tmp_path: Path) 
             assert await store.load(f"{name}{n}") == b"new"
             if n % 10 == 0:
                 assert await store.delete(f"{name}{n}")
-                await store.close()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(asyncio.run, map(use, "abcd")))
