@@ -108,7 +108,7 @@ class Records:
 
     store: Store
     lifetime: int  # seconds, from a session's creation; never extended (ASVS 7.3.2)
-    idle_timeout: int | None  # seconds, from a session's last request or save (ASVS 7.3.1)
+    idle_timeout: int | None  # seconds without a request, up to a tenth early (ASVS 7.3.1)
     outages: OutageLog
     limit: float | None = None
     patient: bool = False  # no time budget, for shell commands

@@ -116,11 +116,13 @@ class Session(OwnedValues):
         """Give the session a new token. The old token is invalid when this returns.
 
         Call it wherever a visitor gains or loses rights, above all at login. Otherwise an attacker who planted the
-        old token gets the visitor's new rights (session fixation; ASVS 7.2.4). A new owner is stored at once; other
-        changes are saved with the response. The lifetime is not extended. Without a stored session it does
-        nothing, because the first save makes a new token anyway.
+        old token gets the visitor's new rights (session fixation; ASVS 7.2.4). A new owner is stored at
+        once if the session is stored and has none. If it had another owner, that session ends now, and the new one
+        begins with the response. Values always wait for the response. The lifetime is not extended. A session that is
+        not stored has no token yet; its first save makes one.
 
-        Raises `SessionEnded` if another request ended the session meanwhile, `SessionReadOnly`, or `StoreUnavailable`.
+        Raises `SessionEnded` if another request ended the session meanwhile, `SessionReadOnly`, `SessionTooLarge`, or
+        `StoreUnavailable`: then the old token may still work, or the visitor has to log in again.
         """
         self._require_writable()
         self._require_cookie()
