@@ -14,6 +14,7 @@ from litestar.response import Redirect, Stream, Template
 from app.errors import wants_fragment, wants_page
 from app.forms import PLAIN_TEXT, Field, read_form, read_text
 from app.sessions import Key, Session
+from app.sessions.litestar import SessionRequest
 
 from .settings import read_destroy_delay
 
@@ -27,9 +28,9 @@ ABOUT_MAX_AGE = 60  # seconds; short, because the page links static files whose 
 
 
 @route("/", http_method=PAGE, media_type=MediaType.HTML)
-async def quote_page(session: NamedDependency[Session]) -> Template:
+async def quote_page(request: SessionRequest) -> Template:
     """Show the quote. Reading a session, or its absence, stores nothing."""
-    return Template("quote/quote.html", context={"quote": session[QUOTE]})
+    return Template("quote/quote.html", context={"quote": request.session[QUOTE]})
 
 
 @route("/session/quote", http_method=PAGE)
