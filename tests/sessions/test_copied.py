@@ -173,7 +173,7 @@ def test_a_state_with_the_name_of_the_layer_is_not_called_attached_twice() -> No
         Litestar(plugins=[SessionPlugin("memory://")], state=State({"sessions": {}}))
 
 
-async def test_set_session_none_names_clear_session() -> None:
+async def test_the_error_for_set_session_none_names_clear_session() -> None:
     messages = []
 
     @post("/", status_code=200, sync_to_thread=False)
