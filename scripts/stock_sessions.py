@@ -179,7 +179,7 @@ CASES: Cases = {
     "A slow handler that destroys the session": slow_destroy,
     "The key in the store": key_in_the_store,
     "Ten views of an unchanged session": unchanged,
-    "What caches are told of a page that shows the session": headers_for_caches,
+    "Cache headers of a page that shows the session": headers_for_caches,
     "A value that is not JSON": not_json,
 }
 

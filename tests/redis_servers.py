@@ -218,7 +218,7 @@ class ProxiedConnection:
 
 
 def cluster_ports(number: int) -> list[int]:
-    """Free ports whose cluster bus, 10,000 above, is free as well."""
+    """Return free ports. The port of the cluster bus, 10,000 above each, is free as well."""
     ports: list[int] = []
     deadline = time.monotonic() + 10
     while len(ports) < number:

@@ -29,7 +29,7 @@ ABOUT_MAX_AGE = 60  # seconds; short, because the page links static files whose 
 
 @route("/", http_method=PAGE, media_type=MediaType.HTML)
 async def quote_page(request: SessionRequest) -> Template:
-    """Show the quote. Reading a session, or its absence, stores nothing."""
+    """Show the quote. Reading the session stores nothing, even if there is none."""
     return Template("quote/quote.html", context={"quote": request.session[QUOTE]})
 
 
@@ -59,14 +59,14 @@ async def update_quote(request: Request[Any, Any, Any], session: NamedDependency
 
 @post("/session/quote/update")
 async def submit_quote(request: Request[Any, Any, Any], session: NamedDependency[Session]) -> Redirect:
-    """Store the quote that the page's form sends where there is no JavaScript."""
+    """Store the quote that the page's form sends without JavaScript."""
     (session[QUOTE],) = await read_form(request, QUOTE_FIELD)
     return Redirect("/", status_code=303)
 
 
 @route("/manage", http_method=PAGE, media_type=MediaType.HTML)
 async def manage_page(destroy_delay: NamedDependency[float], ended: FromQuery[bool] = False) -> Template:
-    """Show the session to its owner: everything about it except the token. `ended`: the page has shown a session."""
+    """Show the session to its owner: everything about it except the token. `ended`: the card showed a session."""
     return Template("quote/manage.html", context={"ended": ended, "destroy_delay": destroy_delay})
 
 

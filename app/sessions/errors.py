@@ -18,7 +18,7 @@ class SessionEnded(SessionError):
     """The session was destroyed, rotated or expired while a request that wanted to change it was under way."""
 
     status_code = 409
-    public_message = "Your session has ended meanwhile. Reload the page and try again."
+    public_message = "Your session ended in the meantime. Reload the page and try again."
 
 
 class SessionTooLarge(SessionError):
@@ -59,6 +59,6 @@ def remedy(session_id: str, key: str | None) -> str:
     if not session_id:
         return "Change it in a request with a session, before its response starts."
     if key is None:
-        rotate = "Rotate it in a request of its visitor, before the response starts."
+        rotate = "Rotate it in a request from its visitor, before the response starts."
         return f"{rotate} Destroy it with: await sessions.destroy({session_id!r})"
     return f"Save it with: async with sessions.edit({session_id!r}) as session: session[{str(key)!r}] = value"

@@ -65,4 +65,4 @@ class OwnedValues(SessionValues):
     def _require_cookie(self) -> None:
         if not self.has_visitor:
             reason = "This session was opened by its id, so no browser can receive a new token. "
-            raise SessionReadOnly(reason + "Rotate or begin a session in a request of its visitor.")
+            raise SessionReadOnly(reason + "Rotate or begin a session in a request from its visitor.")

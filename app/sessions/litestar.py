@@ -43,7 +43,7 @@ class SessionPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     is the same session; for type checkers, annotate the request as `SessionRequest`. A route with `no_session=True`,
     or in a router with `opt={"no_session": True}`, has no session and does not read the store.
 
-    For your own pages when the layer refuses a request or the store fails, register exception handlers for
+    To show your own pages when the layer refuses a request or the store fails, register exception handlers for
     `SessionError` and `StoreUnavailable`. Send the status `error.status_code`.
 
     `store` is a store or its URL (see `urls.open_store`). `name` is the cookie's name; https adds the prefix `__Host-`.

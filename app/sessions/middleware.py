@@ -13,7 +13,8 @@ from .proxy import ProxyWarning
 from .session import Session
 from .store import StoreUnavailable
 
-KEPT = "session layer "  # plus the layer's name: the session's key in the scope. Others may overwrite scope["session"]
+# Prefix of a key in the scope, where the layer keeps its session: others may overwrite scope["session"].
+KEPT = "session layer "
 RETRY_AFTER = "5"  # seconds
 REMOVE_STOCK = "Remove the other one, such as Starlette's own SessionMiddleware"
 

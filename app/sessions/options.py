@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")]
-# At most ten years: a larger number is probably a typing error.
+# At most ten years: a larger number is probably a typo.
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=315_360_000)]
 
 NAME_RULE = "Use at most 31 lower-case letters, digits and _, starting with a letter."

@@ -2,8 +2,8 @@
 
 Four rules make `end_all` safe, whatever happens at the same time (the proof is in docs/decisions/8-owners.md):
 
-1. A session is listed before it is stored, so each living session is in the list of its owner. A login looks again
-   afterwards, because a store may insert twice what `end_all` has removed in between.
+1. A session is listed before it is stored, so each living session is in the list of its owner. A login checks
+   the list again afterwards: a store may repeat the insert of the session, and `end_all` may run in between.
 2. An id leaves the list after its session was removed from the store, or when its lifetime is over. An id
    without a record stays listed: another request may be about to store it.
 3. A rotation first reserves the new id with an expired record. The new session comes alive in one conditional step,

@@ -41,7 +41,7 @@ class ProxyWarning:
 
 
 def claim_of_https(headers: Headers) -> str | None:
-    """Return the header that claims https, alone or in a list, also in capitals. Return None if no header does."""
+    """Return the header that claims https, alone or in a list, in upper or lower case. Return None if none does."""
     for value in headers[b"x-forwarded-proto"]:
         if "https" in [item.strip().lower() for item in value.split(",")]:
             return f"X-Forwarded-Proto: {', '.join(headers[b'x-forwarded-proto'])}"

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 IDLE = 0.1  # seconds without use after which a connection counts as idle
 FIRST_ANSWER = 0.7  # seconds that a connection has for its first answer after it was idle
-FAREWELL = 0.1  # seconds to wait until a connection is closed
+FAREWELL = 0.1  # seconds to wait for a connection to close
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, seconds, probes
 MAX_CONNECTIONS = 50  # per process
 DEFAULTS: dict[str, Any] = {

@@ -153,9 +153,10 @@ class Session(OwnedValues):
         """End the session in the store at once, if it is stored. A later write starts a new session.
 
         Also succeeds if another request has ended the session meanwhile. If another request has rotated it, the data
-        lives on under the new token, and this call does not end it. Answer soon afterwards: a late answer may delete
-        the cookie of a new login. Raises `SessionReadOnly`, or `StoreUnavailable`; then the session may or may not have
-        ended.
+        lives on under the new token, and this call does not end it. Respond soon afterwards: a late response may
+        delete the cookie of a new login.
+
+        Raises `SessionReadOnly`, or `StoreUnavailable`; then the session may or may not have ended.
         """
         async with self._lock:  # another task of this request may be saving
             self.end()
@@ -204,7 +205,7 @@ class Session(OwnedValues):
     def _take_over(self, stored: Stored, mine: Values) -> None:
         """Use this record from now on. `mine` are the changes that this request has just saved or will save next.
 
-        If only another request has changed a value, detach our object of it: it is out of date, and is never saved.
+        If another request changed a value and this one did not, detach our object: it is out of date, and never saved.
         """
         for key, value in list(self._objects.items()):
             old, new = self.stored.record.values.get(key, NOTHING), stored.record.values.get(key, NOTHING)

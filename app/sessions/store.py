@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 T = TypeVar("T")
 
 OTHER_PREFIX = "other:"  # ids with this prefix are not sessions but, for example, an owner's list of sessions
-# Seconds per call. A request that has waited longer than that in total makes no further call: 4.8 s at most.
+# Seconds per call. A request that has waited longer in total makes no further call, so it waits at most 4.8 s.
 TIMEOUT = 2.4
 ID_RANGES = list(
     pairwise([*(f"{n:02x}" for n in range(256)), "g"])

@@ -33,7 +33,7 @@ def engine_of(page: Page) -> str:
 
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_WITHOUT_WINDOWS = ("chromium-headless-shell", *CHROMIUM)  # it takes a third of the CPU for a page
+CHROMIUM_WITHOUT_WINDOWS = ("chromium-headless-shell", *CHROMIUM)  # it needs a third of the CPU time per page
 
 
 def launch_chromium(playwright: Playwright, path: str, page_cache: bool = True) -> Browser:

@@ -353,7 +353,7 @@ class Locator(Steps):
         return element
 
     def click(self, button: str = "left", no_wait_after: bool = False) -> None:
-        """Click. The right button only presses: the driver's own right click would follow a link."""
+        """Click. The right button is released elsewhere: the driver's own right click would follow a link."""
         from selenium.webdriver import ActionChains
 
         element = self.element()

@@ -44,7 +44,7 @@ def headings(page: Path) -> list[str]:
 
 
 def run(project: Path, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python module in the project, with no settings but these."""
+    """Run a Python module in the project, with only these settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SESSION_", "PYTEST_"))}
     return subprocess.run(
         [sys.executable, "-m", *command],

@@ -55,7 +55,7 @@ class Step:
 
 
 def blocks(recipe: str, *languages: str) -> list[tuple[str, str]]:
-    """Return the blocks in these languages, each with the words in front of it, put on one line."""
+    """Return the code blocks in these languages, each with the text before it joined into one line."""
     parts = re.findall(r"(.*?)^```(\w+)\n(.*?)^```$", recipe, flags=re.MULTILINE | re.DOTALL)
     return [(" ".join(words.split()), code) for words, language, code in parts if language in languages]
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.full
 
 TEXT = (PROJECT / "docs/recipes-login.md").read_text()
 RECIPES = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
-MAX_PYTHON = 45  # lines, of which blank ones do not count, nor those of the test
+MAX_PYTHON = 45  # lines, without blank lines and without the test
 
 
 def code_of(recipe: str, ending: str) -> list[Step]:

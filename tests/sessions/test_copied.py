@@ -95,7 +95,7 @@ async def test_an_error_says_what_happened_and_what_to_do(kind: type[SessionErro
         assert (await (await app.visitor()).post("/")).json()["detail"] == str(kind())
 
 
-async def test_an_error_shows_no_visitor_what_only_the_operator_may_know() -> None:
+async def test_an_error_response_hides_what_only_the_operator_may_know() -> None:
     store = BrokenStore()
     async with site(read, store=store) as app:
         visitor = await app.visitor(a=1)
@@ -173,7 +173,7 @@ def test_a_state_with_the_name_of_the_layer_is_not_called_attached_twice() -> No
         Litestar(plugins=[SessionPlugin("memory://")], state=State({"sessions": {}}))
 
 
-async def test_set_session_none_names_clear_session() -> None:
+async def test_the_error_for_set_session_none_names_clear_session() -> None:
     messages = []
 
     @post("/", status_code=200, sync_to_thread=False)

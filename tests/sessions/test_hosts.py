@@ -581,7 +581,7 @@ async def test_the_example_of_the_page_counts_visits(section: str, monkeypatch: 
         assert (await client.post("/visits")).json() == {"visits": 2}
 
 
-async def test_rule_7_middleware_outside_the_layer_hides_no_exception_from_it() -> None:
+async def test_rule_7_middleware_outside_the_layer_does_not_hide_exceptions_from_it() -> None:
     """This is what note 2 advises."""
     app = FastAPI()
     app.add_middleware(SessionMiddleware, sessions=SessionManager(MemoryStore()))

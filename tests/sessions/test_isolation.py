@@ -58,7 +58,7 @@ def rank(module: str) -> int:
 
 
 def test_there_are_no_circular_imports() -> None:
-    assert tuple(TopologicalSorter(graph()).static_order())  # raises CycleError, which names the circle
+    assert tuple(TopologicalSorter(graph()).static_order())  # raises CycleError, which names the cycle
 
 
 def test_imports_go_one_way_from_main_to_pages_to_skeleton_to_session_layer() -> None:

@@ -151,7 +151,7 @@ async def test_rule_22_both_are_safe_when_paused_at_every_pair_of_points(store: 
 async def test_rule_22_both_are_safe_when_they_alternate_at_every_three_points(
     action: Action, first_is_end_all: bool
 ) -> None:
-    """One goes to its first point, the other to its point, the first to its second point, the other to its end.
+    """Run one to its first point, the other to its only point, the first to its second point, the other to its end.
 
     For example: a rotation has listed its successor, `end_all` has not found it, the rotation stores it and removes the
     old session, and `end_all` goes on. It has to look for the successor after the old session.

@@ -99,7 +99,7 @@ class Firewall:
                         self.lose_answer_to = None
                         self._lost[to_client] = "forgotten"
                         target.write(data)
-                        await asyncio.sleep(0.2)  # the server does it
+                        await asyncio.sleep(0.2)  # meanwhile the server carries it out
                         to_client.transport.abort()
                         return
                     match self._lost.get(to_client):
@@ -658,7 +658,7 @@ async def test_large_records_do_not_share(postgres: PostgresServer, store: Store
     assert {type(answer) for answer in await saves} == {StoreUnavailable}
 
 
-async def test_a_save_that_is_cancelled_takes_the_answer_from_nobody(postgres: PostgresServer, store: Store) -> None:
+async def test_a_cancelled_save_leaves_the_others_their_answers(postgres: PostgresServer, store: Store) -> None:
     await asyncio.gather(*(store.create(id_of(n), b"x", FAR) for n in range(4)))
     with postgres.paused():
         saves = [asyncio.create_task(store.replace(id_of(n), b"x", b"y", FAR)) for n in range(4)]

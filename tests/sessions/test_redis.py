@@ -269,7 +269,7 @@ def test_rule_15_each_request_sends_the_expected_commands(start_server: StartSer
 
 @pytest.mark.parametrize("what", ["save", "rotate", "destroy"])
 async def test_rule_12_a_lost_answer_loses_no_session(redis: RedisServer, what: str) -> None:
-    """The server ran the command, and the answer was lost. The store recognizes a save, but not a delete."""
+    """The server ran the command, and the answer was lost. The second try recognizes a save, but not a delete."""
     ended: list[str] = []
 
     async def note(_: str, reason: str, _new_id: str | None) -> None:
@@ -379,7 +379,7 @@ async def test_the_error_explains_a_slot_that_moves_to_a_new_node(tmp_path: Path
             server.answers("CLUSTER", "SETSLOT", slot, "NODE", new_id)
         answers: list[bytes | None] = []
         async with asyncio.timeout(20):
-            while not answers:  # until the nodes agree on who has the slot
+            while not answers:  # until the nodes agree on which of them has the slot
                 with suppress(StoreUnavailable):
                     answers.append(await store.load("a"))
         assert answers == [None]

@@ -155,7 +155,7 @@ def test_rule_12_dead_connections_that_are_noticed_one_by_one_cause_no_error(
 def test_rule_12_a_connection_that_dies_when_it_is_used_causes_no_error(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None]
 ) -> None:
-    """The event loop has no turn in which it could notice."""
+    """The event loop does not run in between, so it cannot notice the loss."""
 
     async def use_the_store() -> None:
         async with place.store() as (proxy, store):
@@ -172,7 +172,7 @@ def test_rule_12_a_connection_that_dies_when_it_is_used_causes_no_error(
 def test_rule_12_a_dead_connection_is_noticed_before_a_command_is_sent(
     place: Place, run: Callable[[Coroutine[Any, Any, None]], None], how: str
 ) -> None:
-    """This way even a delete knows what it did."""
+    """The command is sent only once, so even a delete knows what it did."""
 
     async def use_the_store() -> None:
         async with place.store("&health_check_interval=1") as (proxy, store):

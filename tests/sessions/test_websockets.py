@@ -1,6 +1,6 @@
 """Rule 21: a WebSocket has the session as it was at the handshake. With a real client, on three hosts.
 
-The apps of this project serve no WebSocket by themselves: uvicorn needs the package `websockets` for it.
+The project's requirements do not serve WebSockets: for that, uvicorn needs the package `websockets`.
 """
 
 import json

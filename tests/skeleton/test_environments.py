@@ -188,7 +188,7 @@ def test_two_apps_on_one_host_and_one_store_do_not_see_each_other(
         redis.answers("FLUSHALL")
         store = redis.url
     shop, blog = (start_server(store=store, environment={"SESSION_NAME": name}) for name in ("shop", "blog"))
-    with httpx.Client(timeout=20) as browser:  # cookies know no ports
+    with httpx.Client(timeout=20) as browser:  # cookies are the same for all ports of a host
         for server, text in ((shop, "shop"), (blog, "blog")):
             assert shown_text(browser.get(server.url + HOME).text) == DEFAULT
             assert browser.put(server.url + UPDATE, content=text, headers=TEXT).status_code == 200

@@ -94,7 +94,7 @@ def test_each_client_gets_errors_in_a_form_that_it_can_show(
 @pytest.mark.parametrize(
     "accept", ["", "garbage", "text/html;q=x", ";;,,=", "*/*", "text/html;q=0.1;q=2,*", "a/b;c=d;e", "a/b;q=1e999"]
 )
-def test_no_accept_header_causes_an_error(client: httpx.Client, accept: str) -> None:
+def test_a_strange_accept_header_causes_no_error(client: httpx.Client, accept: str) -> None:
     assert client.get("/nope", headers={"Accept": accept}).status_code == 404
     assert client.post(END, headers={"Accept": accept}).status_code in (200, 303)
 

@@ -1,4 +1,4 @@
-"""No page shows what the session no longer holds. Tests in real browsers each way in which they may show an old page.
+"""No page shows what the session no longer holds. These tests try, in real browsers, every way to show an old page.
 
 Most tests run twice: once with the protection, and once as a control, without it, where the page must be stale. If a
 control is ever fresh, its test proves nothing any more.
@@ -29,7 +29,7 @@ def server(altered_server: Server) -> Server:
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """Chromium with windows, which lose the focus and get it back, and with its cache for Back and Forward."""
+    """Chromium with windows that can lose and regain the focus, and with its cache for Back and Forward."""
     return require(*CHROMIUM)
 
 
@@ -688,7 +688,7 @@ ASKED_BY = pytest.mark.parametrize("question", WAYS_OUT)
 
 
 def leave(page: Page, way: str) -> None:
-    """Start to leave in one of these ways, by the page's own timer where Playwright would wait for the new page."""
+    """Start to leave in one of these ways. A timer in the page does it where Playwright would wait for the new page."""
     if way == "link":
         page.get_by_role("link", name="Session page").click()
     elif way == "preloaded link":
