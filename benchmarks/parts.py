@@ -21,11 +21,12 @@ from unittest.mock import patch
 import uvloop
 from jinja2 import FunctionLoader
 from litestar import Litestar, MediaType, route
+from litestar.di import NamedDependency
 from litestar.response import Template
 
 from app.main import TEMPLATES, create_app
 from app.quote import routes
-from app.sessions.litestar import SessionRequest
+from app.sessions import Session
 from app.sessions.middleware import KEPT, SessionMiddleware
 from app.settings import Settings
 from benchmarks.intervals import shown
@@ -41,7 +42,7 @@ def whole() -> Litestar:
     return create_app(Settings(session_store="memory://"))
 
 
-def without_parameter() -> Litestar:
+def without_session_in_handler() -> Litestar:
     @route("/", http_method=routes.PAGE, media_type=MediaType.HTML)
     async def page() -> Template:
         return Template("quote/quote.html", context={"quote": "initial quote"})
@@ -50,10 +51,10 @@ def without_parameter() -> Litestar:
         return whole()
 
 
-def request_session() -> Litestar:
+def session_as_parameter() -> Litestar:
     @route("/", http_method=routes.PAGE, media_type=MediaType.HTML)
-    async def page(request: SessionRequest) -> Template:
-        return Template("quote/quote.html", context={"quote": request.session[routes.QUOTE]})
+    async def page(session: NamedDependency[Session]) -> Template:
+        return Template("quote/quote.html", context={"quote": session[routes.QUOTE]})
 
     with patch.object(routes, "quote_page", page):
         return whole()
@@ -88,8 +89,8 @@ VARIANTS: dict[str, Callable[[], Litestar]] = {
     WHOLE: whole,
     "without its session layer": bare,
     "without the middleware of the session layer": without_middleware,
-    "without the parameter `session`": without_parameter,
-    "with `request.session` in place of the parameter": request_session,
+    "without the session in the handler": without_session_in_handler,
+    "with the parameter `session` in place of `request.session`": session_as_parameter,
     "without the hooks `before_send`": without_hooks,
     "with the card in the page's own template": lambda: edited_template(
         INCLUDE, (TEMPLATES / "quote/card.html").read_text()
