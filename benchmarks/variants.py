@@ -8,7 +8,7 @@ import os
 from typing import Any
 from unittest.mock import patch
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
@@ -34,6 +34,13 @@ class StandIn(InitPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         session = new_session()
+
+        class StandInRequest(Request[Any, Any, Any]):
+            @property
+            def session(self) -> Any:
+                return session
+
+        app_config.request_class = StandInRequest
         sessions = SessionManager(MemoryStore())  # for /health
         app_config.state["sessions"] = sessions
         app_config.dependencies["session"] = Provide(lambda: session, sync_to_thread=False)
