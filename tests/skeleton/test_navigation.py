@@ -25,12 +25,6 @@ def server(altered_server: Server) -> Server:
     return altered_server
 
 
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """Chromium with windows, which lose the focus and get it back, and with its cache for Back and Forward."""
-    return require(*CHROMIUM)
-
-
 @pytest.fixture
 def visit(open_page: Visit, complaints: list[str]) -> Iterator[Visit]:
     """Open a page as a new visitor. Ignores the console, because many of these tests provoke errors."""
