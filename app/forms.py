@@ -35,7 +35,7 @@ class Field:
     label: str
     max_size: int = 10_000  # bytes of UTF-8
     kind: Literal["text", "textarea", "password", "hidden"] = "text"
-    default: str | None = None  # used if the form lacks this field, as with a checkbox; None: refuse the form
+    default: str | None = None  # the text if the form lacks the field, like an unticked checkbox; None: refuse the form
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ ABOUT_MAX_AGE = 60  # seconds; short, because the page links static files whose 
 
 @route("/", http_method=PAGE, media_type=MediaType.HTML)
 async def quote_page(request: SessionRequest) -> Template:
-    """Show the quote. Reading the session stores nothing, even if there is none."""
+    """Show the quote. Reading stores nothing, so a visitor without a session stays without one."""
     return Template("quote/quote.html", context={"quote": request.session[QUOTE]})
 
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class EndEvents:
     """Runs each listener in its own task, so a listener that fails, hangs or is cancelled affects nothing else.
 
-    Each listener gets the session's id, the reason, and the new id of a rotated session, otherwise None.
+    Each listener gets the session's id, the reason, and the new id, which is None unless the session was rotated.
     """
 
     def __init__(self) -> None:

@@ -30,8 +30,8 @@ class OwnedValues(SessionValues):
 
         `sessions.list(owner)` returns all sessions of an owner, and `sessions.end_all(owner)` ends them. A new owner
         is saved with the response, like a value. Saving it always changes the token, even without `rotate`. If the
-        session already has an owner, another one or None ends it, even if the request fails. An empty session begins,
-        so no data passes between users.
+        session already has an owner, assigning another one, or None, ends the session, even if the request fails. An
+        empty session begins, so no data passes between users.
         """
         self._require_readable()
         return self.stored.record.owner if self._new_owner is UNCHANGED else self._new_owner

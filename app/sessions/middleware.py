@@ -74,7 +74,7 @@ class SessionMiddleware:
     is_exempt: Callable[[Scope], bool] = lambda _: False
     host_finishes_errors: bool = False
     proxy_warning: ProxyWarning = field(default_factory=ProxyWarning)
-    was_replaced: bool = field(default=False, init=False)  # whether the log has named another session middleware
+    has_reported: bool = field(default=False, init=False)  # whether the log has named another session middleware
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept_at = f"{KEPT}{self.sessions.name}"
@@ -103,8 +103,8 @@ class SessionMiddleware:
         finally:
             if session.watched:
                 session.report()
-            if isinstance(scope.get("session"), dict) and "litestar_app" not in scope and not self.was_replaced:
-                self.was_replaced = True
+            if isinstance(scope.get("session"), dict) and "litestar_app" not in scope and not self.has_reported:
+                self.has_reported = True
                 message = "Another session middleware, inside the session layer, replaced request.session at %r. %s"
                 logger.error(message, scope["path"], REMOVE_STOCK)
 

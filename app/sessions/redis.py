@@ -9,11 +9,13 @@ connection, in a form that finds out what the first try did:
 | command | sent again as | if the first try was run, it finds | it cannot tell, and fails, if |
 |---|---|---|---|
 | load | the same | - | - |
-| create | CREATE_AGAIN | exactly this record. Nobody else knows the id, so it is ours: True | - |
+| create | CREATE_AGAIN | exactly this record. Nobody else has its token, so it is ours: True | - |
 | replace | REPLACE_AGAIN | exactly `new`: True, also if another request wrote the same bytes | the record is neither |
 | delete | DELETE_AGAIN | nothing | there is nothing: this call or another removed it |
 | delete, with `old` | DELETE_OLD_AGAIN | nothing | there is nothing |
 | count | the same | - | - |
+
+If `end_all` removes the record between the two tries, CREATE_AGAIN stores it again. `owners.create` expects that.
 
 If a call fails, Redis may still have run the command.
 """
